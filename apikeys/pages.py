@@ -8,6 +8,7 @@ from uuid import UUID
 from django.db.models import Model, QuerySet
 
 from faces.lib.errors import InvalidInput
+from faces.lib.ids import uuid_of as uuid_of
 
 DEFAULT_LIMIT: Final = 50
 MAX_LIMIT: Final = 200
@@ -26,15 +27,6 @@ def page(rows: QuerySet[Row], query: Mapping[str, str]) -> tuple[list[Row], str 
         rows = rows.filter(id__lt=_cursor(query["cursor"]))
     found = list(rows.order_by("-id")[: limit + 1])
     return found[:limit], str(found[limit - 1].pk) if len(found) > limit else None
-
-
-def uuid_of(text: str) -> UUID | None:
-    """The UUID written in `text` in its usual form of 36 characters, or None."""
-    try:
-        found = UUID(text)
-    except ValueError:
-        return None
-    return found if str(found) == text.lower() else None
 
 
 def _limit(text: str) -> int:
