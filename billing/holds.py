@@ -33,7 +33,8 @@ EXTEND_SQL: Final = "SELECT reason, amount FROM faces_hold_extend(%s, %s, %s, %s
 SETTLE_SQL: Final = """
 SELECT state, charged, lost FROM faces_hold_settle(
     %(account_id)s, %(hold_id)s, %(transfer_id)s, %(status)s, %(outcome)s, %(cost)s, %(input)s, %(cached_input)s,
-    %(cache_write)s, %(output)s, %(is_counted)s, %(now)s, %(account_loss_limit)s, %(model_loss_limit)s)
+    %(cache_write)s, %(output)s, %(is_counted)s, %(now)s, %(account_loss_limit)s, %(model_loss_limit)s,
+    %(upstream_cost)s)
 """
 EXPIRE_SQL: Final = "SELECT faces_hold_expire(%s, %s, %s)"
 
@@ -156,6 +157,7 @@ def settle_statement(
     outcome: str = "ok",
     is_counted: bool = False,
     is_released: bool = False,
+    upstream_cost_nanousd: int | None = None,
     now: datetime | None = None,
 ) -> Statement:
     """The statement of `settle` and, with `is_released`, of `release`."""
@@ -174,6 +176,7 @@ def settle_statement(
         "now": now,
         "account_loss_limit": parse_usd(settings.FACES_LOSS_LIMIT_ACCOUNT),
         "model_loss_limit": parse_usd(settings.FACES_LOSS_LIMIT_MODEL),
+        "upstream_cost": 0 if is_released else upstream_cost_nanousd,
     }
 
 

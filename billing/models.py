@@ -121,6 +121,9 @@ class Hold(models.Model):
     amount_nanousd = models.BigIntegerField(help_text="Held now, or held when it was resolved.")
     charged_nanousd = models.BigIntegerField(default=0)
     lost_nanousd = models.BigIntegerField(default=0, help_text="Cost that no cap or balance allowed us to charge.")
+    upstream_cost_nanousd = models.BigIntegerField(
+        null=True, blank=True, help_text="What the operator pays for it, where the price said; else empty."
+    )
     input_price_nanousd = models.BigIntegerField(default=0, help_text="Per million tokens, as all token prices.")
     output_price_nanousd = models.BigIntegerField(default=0)
     cached_input_price_nanousd = models.BigIntegerField(default=0)
@@ -200,6 +203,15 @@ class Price(models.Model):
     cached_input_price_nanousd = models.BigIntegerField(null=True, blank=True, help_text="Empty: as input.")
     cache_write_price_nanousd = models.BigIntegerField(null=True, blank=True, help_text="Empty: as input.")
     request_price_nanousd = models.BigIntegerField(default=0, help_text="Per call.")
+    input_cost_nanousd = models.BigIntegerField(
+        null=True, blank=True, help_text="What the operator pays; empty: unknown."
+    )
+    output_cost_nanousd = models.BigIntegerField(
+        null=True, blank=True, help_text="What the operator pays; empty: unknown."
+    )
+    cached_input_cost_nanousd = models.BigIntegerField(null=True, blank=True, help_text="Empty: as input.")
+    cache_write_cost_nanousd = models.BigIntegerField(null=True, blank=True, help_text="Empty: as input.")
+    request_cost_nanousd = models.BigIntegerField(default=0, help_text="Per call.")
     context_tokens = models.PositiveIntegerField(default=128_000)
     max_output_tokens = models.PositiveIntegerField(default=16_384)
     default_output_tokens = models.PositiveIntegerField(
@@ -221,6 +233,14 @@ class Price(models.Model):
                 & (models.Q(cached_input_price_nanousd__isnull=True) | models.Q(cached_input_price_nanousd__gte=0))
                 & (models.Q(cache_write_price_nanousd__isnull=True) | models.Q(cache_write_price_nanousd__gte=0)),
                 name="price_not_negative",
+            ),
+            models.CheckConstraint(
+                condition=(models.Q(input_cost_nanousd__isnull=True) | models.Q(input_cost_nanousd__gte=0))
+                & (models.Q(output_cost_nanousd__isnull=True) | models.Q(output_cost_nanousd__gte=0))
+                & (models.Q(cached_input_cost_nanousd__isnull=True) | models.Q(cached_input_cost_nanousd__gte=0))
+                & (models.Q(cache_write_cost_nanousd__isnull=True) | models.Q(cache_write_cost_nanousd__gte=0))
+                & models.Q(request_cost_nanousd__gte=0),
+                name="cost_not_negative",
             ),
         ]
 
@@ -246,6 +266,7 @@ class TopUp(models.Model):
     method = models.CharField(max_length=20, choices=Party.choices)
     status = models.CharField(max_length=10, choices=TopUpStatus.choices, default=TopUpStatus.PENDING)
     payment_ref = models.CharField(max_length=200, blank=True)
+    refunded_nanousd = models.BigIntegerField(default=0, help_text="Given back: its transfer is `refund:<id>`.")
     recorded_by = models.ForeignKey(
         settings.AUTH_USER_MODEL, on_delete=models.PROTECT, null=True, blank=True, related_name="+"
     )
@@ -256,6 +277,13 @@ class TopUp(models.Model):
         verbose_name = "top-up"
         constraints: ClassVar[list[models.BaseConstraint]] = [
             models.CheckConstraint(condition=models.Q(amount_nanousd__gt=0), name="topup_amount_positive"),
+            models.CheckConstraint(
+                condition=models.Q(refunded_nanousd=0)
+                | models.Q(
+                    status="succeeded", refunded_nanousd__gt=0, refunded_nanousd__lte=models.F("amount_nanousd")
+                ),
+                name="topup_refunded_within_amount",
+            ),
         ]
         indexes: ClassVar[list[models.Index]] = [models.Index(fields=["id"], name="topup_id")]
 
@@ -287,3 +315,19 @@ class IdempotentAnswer(models.Model):
 
     def __str__(self) -> str:
         return self.idempotency_key
+
+
+class LedgerCheck(models.Model):
+    """One recomputation of the books, and what it found."""
+
+    id = models.UUIDField(primary_key=True, default=uuid7, editable=False)
+    checked_at = models.DateTimeField(db_index=True)
+    duration_seconds = models.FloatField()
+    difference_count = models.PositiveIntegerField()
+    findings = models.TextField(blank=True, help_text="The first of the differences, a line each.")
+
+    class Meta:
+        verbose_name = "ledger check"
+
+    def __str__(self) -> str:
+        return "adds up" if self.difference_count == 0 else f"{self.difference_count} differences"

@@ -17,6 +17,11 @@ PRICES: Final = (
     "cached_input_price_nanousd",
     "cache_write_price_nanousd",
     "request_price_nanousd",
+    "input_cost_nanousd",
+    "output_cost_nanousd",
+    "cached_input_cost_nanousd",
+    "cache_write_cost_nanousd",
+    "request_cost_nanousd",
 )
 
 
@@ -29,6 +34,8 @@ def check(price: Price) -> None:
         value = getattr(price, field)
         if value is not None and not 0 <= value <= LARGEST_NANOUSD:
             errors[field] = ["Write an amount from 0 to 999999.999999999 USD"]
+    if (price.input_cost_nanousd is None) != (price.output_cost_nanousd is None):
+        errors["output_cost_nanousd"] = ["Say what both input and output cost you, or neither"]
     if not 1 <= price.context_tokens <= LARGEST_TOKENS:
         errors["context_tokens"] = [f"Write whole tokens from 1 to {LARGEST_TOKENS}"]
     if not 1 <= price.max_output_tokens <= price.context_tokens:

@@ -222,6 +222,7 @@ class Call:
                 usage=usage,
                 outcome=outcome,
                 is_counted=is_counted,
+                upstream_cost_nanousd=None if self.route.costs is None else self.route.costs.cost(usage),
             )
         )
 

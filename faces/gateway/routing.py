@@ -57,6 +57,7 @@ class Route:
     cancels_on_hangup: bool
     pass_fields: frozenset[str]
     rates: Rates
+    costs: Rates | None
     context_tokens: int
     max_output_tokens: int
     default_output_tokens: int
@@ -76,11 +77,7 @@ class Route:
 
 
 def route_of(row: dict[str, Any]) -> Route:
-    """A row of ROUTES_SQL as a Route; an empty cached or cache-write price is the input price."""
-
-    def or_input(price: int | None) -> int:
-        return int(row["input_price_nanousd"]) if price is None else price
-
+    """A row of ROUTES_SQL as a Route."""
     return Route(
         model=row["model"],
         upstream=row["upstream_id"],
@@ -91,13 +88,8 @@ def route_of(row: dict[str, Any]) -> Route:
         timeout_seconds=row["timeout_seconds"],
         cancels_on_hangup=row["on_hangup"] == "cancel",
         pass_fields=frozenset(row["pass_fields"]),
-        rates=Rates(
-            input=row["input_price_nanousd"],
-            output=row["output_price_nanousd"],
-            cached_input=or_input(row["cached_input_price_nanousd"]),
-            cache_write=or_input(row["cache_write_price_nanousd"]),
-            request=row["request_price_nanousd"],
-        ),
+        rates=_rates(row, "price"),
+        costs=None if row["input_cost_nanousd"] is None or row["output_cost_nanousd"] is None else _rates(row, "cost"),
         context_tokens=row["context_tokens"],
         max_output_tokens=row["max_output_tokens"],
         default_output_tokens=row["default_output_tokens"],
@@ -105,6 +97,19 @@ def route_of(row: dict[str, Any]) -> Route:
         prompt_bound=row["prompt_bound"],
         visible_output=row["visible_output"],
         is_suspended=row["suspended_at"] is not None,
+    )
+
+
+def _rates(row: dict[str, Any], kind: str) -> Rates:
+    """What the customer pays (`price`) or the operator does (`cost`); an empty cached or cache-write one is the input's."""
+    plain = row[f"input_{kind}_nanousd"]
+    cached, written = row[f"cached_input_{kind}_nanousd"], row[f"cache_write_{kind}_nanousd"]
+    return Rates(
+        input=plain,
+        output=row[f"output_{kind}_nanousd"],
+        cached_input=plain if cached is None else cached,
+        cache_write=plain if written is None else written,
+        request=row[f"request_{kind}_nanousd"],
     )
 
 

@@ -85,6 +85,18 @@ class TestPlain:
         bench.check_money(-(-weighted // 10**6) + 5)
         assert (bench.hold().cached_input_tokens, bench.hold().cache_write_tokens) == (2, 1)
 
+    def test_keeps_what_it_cost_the_operator_where_that_is_known(self, bench: Bench) -> None:
+        bench.set_price(input_cost_nanousd=10**9, output_cost_nanousd=3 * 10**9, request_cost_nanousd=7)
+        bench.upstream.answers(plain(usage=used(7, 4)))
+        bench.chat()
+        bench.check_charged(7, 4)
+        assert bench.hold().upstream_cost_nanousd == 7_000 + 12_000 + 7
+
+    def test_keeps_no_cost_where_nobody_said_it(self, bench: Bench) -> None:
+        bench.upstream.answers(plain(usage=used(7, 4)))
+        bench.chat()
+        assert bench.hold().upstream_cost_nanousd is None
+
     def test_replaces_a_cost_the_upstream_sent(self, bench: Bench) -> None:
         bench.upstream.answers(plain(usage=used(7, 4, cost=99.5)))
         assert bench.chat().json()["usage"]["cost"] == usd(bench.check_charged(7, 4))

@@ -22,6 +22,11 @@ ROW: dict[str, Any] = {
     "cached_input_price_nanousd": None,
     "cache_write_price_nanousd": None,
     "request_price_nanousd": 0,
+    "input_cost_nanousd": None,
+    "output_cost_nanousd": None,
+    "cached_input_cost_nanousd": None,
+    "cache_write_cost_nanousd": None,
+    "request_cost_nanousd": 0,
     "context_tokens": 1000,
     "max_output_tokens": 100,
     "default_output_tokens": 50,
@@ -66,6 +71,11 @@ class TestRouteOf:
         assert route_of(ROW).rates == Rates(input=3, output=5, cached_input=3, cache_write=3)
         free = {**ROW, "cached_input_price_nanousd": 0, "cache_write_price_nanousd": 0}
         assert route_of(free).rates == Rates(input=3, output=5, cached_input=0, cache_write=0)
+
+    def test_knows_no_cost_unless_the_operator_said_it(self) -> None:
+        assert route_of(ROW).costs is None
+        said = {**ROW, "input_cost_nanousd": 0, "output_cost_nanousd": 4, "cached_input_cost_nanousd": 1}
+        assert route_of(said).costs == Rates(input=0, output=4, cached_input=1, cache_write=0)
 
     def test_asks_for_the_models_own_name_unless_it_has_another_there(self) -> None:
         assert route_of(ROW).upstream_model == "vendor/model"

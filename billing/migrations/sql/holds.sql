@@ -125,7 +125,7 @@ BEGIN
     END IF;
 END $$;
 
--- Settle a hold to p_cost. What the hold does not cover is charged as far as every cap and the balance allow; the rest is lost.
+-- (Replaced in settle.sql.) Settle a hold to p_cost. What the hold does not cover is charged as far as every cap and the balance allow; the rest is lost.
 -- state: settled (now), already (it was, before), late (it had ended without a charge: the whole cost is booked as loss),
 -- unknown (no such hold). p_status 'released' with p_cost 0 gives everything back.
 CREATE FUNCTION faces_hold_settle(
