@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Final, Literal
 from uuid import UUID
 
 from django.db import connection
 
+from billing import balances
 from billing.models import Party, TransferCode
-from faces.lib.errors import FacesError
+from faces.lib.errors import FacesError, InvalidInput
+from faces.lib.money import usd_text
 
-POST_SQL = "SELECT state, transfer, balance FROM faces_ledger_post(%s, %s, %s, %s, %s, %s, %s, %s)"
+LONGEST_REASON: Final = 300
+POST_SQL: Final = "SELECT state, transfer, balance FROM faces_ledger_post(%s, %s, %s, %s, %s, %s, %s, %s)"
 
 
 class InsufficientCredit(FacesError):
@@ -62,7 +65,22 @@ def post(
         cursor.execute(POST_SQL, parameters)
         state, transfer_id, balance = cursor.fetchone()
     if state == "insufficient":
-        raise InsufficientCredit
+        raise InsufficientCredit(_available(account_id))
     if state == "conflict":
         raise ReferenceConflict
     return Posted(state, transfer_id, balance)
+
+
+def check_reason(reason: str) -> str:
+    """Why money was moved by hand, without the blanks around it: it stands in the customer's statement. Raises InvalidInput
+    naming `reason`."""
+    kept = reason.strip()
+    if not 0 < len(kept) <= LONGEST_REASON or not kept.isprintable():
+        raise InvalidInput({"reason": [f"Write 1 to {LONGEST_REASON} printable characters; the customer reads them"]})
+    return kept
+
+
+def _available(account_id: UUID) -> str:
+    found = balances.read(account_id)
+    held = f" ({usd_text(found.held_nanousd)} more are held for running calls)" if found.held_nanousd else ""
+    return f"The account has {usd_text(found.available_nanousd)} USD available{held}; nothing was taken"

@@ -9,6 +9,7 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import HashIndex
 from django.db import models
 from uuid_utils.compat import uuid7
 
@@ -30,6 +31,7 @@ class CreditAccount(models.Model):
                 condition=models.Q(held_nanousd__lte=models.F("balance_nanousd")), name="credit_held_within_balance"
             ),
         ]
+        permissions: ClassVar[list[tuple[str, str]]] = [("adjust_credit", "Can grant and take credit by hand")]
 
     def __str__(self) -> str:
         return f"credit of {self.account_id}"
@@ -78,7 +80,12 @@ class Transfer(models.Model):
                 name="transfer_has_one_customer_side",
             ),
         ]
-        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["id"], name="transfer_id")]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["id"], name="transfer_id"),
+            # Charges are nearly all there is, so what an operator looks for stands in two small indexes.
+            models.Index(fields=["code", "id"], condition=~models.Q(code="charge"), name="transfer_other_by_code"),
+            models.Index(fields=["reference"], condition=~models.Q(code="charge"), name="transfer_other_by_reference"),
+        ]
 
     def __str__(self) -> str:
         return f"{self.code} {self.reference}"
@@ -165,6 +172,10 @@ class Hold(models.Model):
             models.Index(
                 fields=["model", "resolved_at"], condition=models.Q(lost_nanousd__gt=0), name="hold_lost_by_model"
             ),
+            models.Index(fields=["id"], condition=models.Q(status="expired"), name="hold_expired"),
+            models.Index(fields=["id"], condition=models.Q(is_counted=True), name="hold_counted"),
+            models.Index(fields=["model", "id"], name="hold_by_model"),
+            HashIndex(fields=["request_id"], name="hold_by_request"),
         ]
 
     def __str__(self) -> str:
@@ -285,7 +296,13 @@ class TopUp(models.Model):
                 name="topup_refunded_within_amount",
             ),
         ]
-        indexes: ClassVar[list[models.Index]] = [models.Index(fields=["id"], name="topup_id")]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["id"], name="topup_id"),
+            models.Index(fields=["method", "id"], name="topup_by_method"),
+            models.Index(fields=["id"], condition=~models.Q(status="succeeded"), name="topup_not_succeeded"),
+            models.Index(fields=["id"], condition=models.Q(refunded_nanousd__gt=0), name="topup_refunded"),
+        ]
+        permissions: ClassVar[list[tuple[str, str]]] = [("refund_topup", "Can refund a top-up")]
 
     def __str__(self) -> str:
         return f"top-up {self.id}"

@@ -67,6 +67,13 @@ CHECKS: Final[dict[str, str]] = {
         SELECT u.account_id, u.id, u.amount_nanousd, coalesce(t.amount_nanousd, 0) FROM billing_topup u
         LEFT JOIN billing_transfer t ON t.account_id = u.account_id AND t.code = 'topup' AND t.reference = 'topup:' || u.id
         WHERE CASE WHEN u.status = 'succeeded' THEN u.amount_nanousd ELSE 0 END <> coalesce(t.amount_nanousd, 0)""",
+    "what was refunded of a top-up is not its transfer": """
+        SELECT coalesce(u.account_id, t.account_id), coalesce(u.id, t.id), coalesce(u.refunded_nanousd, 0),
+            CASE WHEN t.credit = u.method OR u.id IS NULL THEN coalesce(t.amount_nanousd, 0) ELSE 0 END
+        FROM billing_topup u FULL JOIN (SELECT * FROM billing_transfer WHERE code = 'refund') t
+            ON t.account_id = u.account_id AND t.reference = 'refund:' || u.id
+        WHERE coalesce(u.refunded_nanousd, 0)
+            <> CASE WHEN t.credit = u.method OR u.id IS NULL THEN coalesce(t.amount_nanousd, 0) ELSE 0 END""",
 }
 
 """Each answers account, row, what was expected and what stands there. The chain of balances is checked without an order, which

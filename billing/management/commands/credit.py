@@ -4,10 +4,10 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts import addresses, wallets
 from accounts.addresses import InvalidAddress
-from billing import ledger
+from billing import corrections
 from billing.ledger import InsufficientCredit, ReferenceConflict
-from billing.management.options import plain, usd
-from billing.models import Party, TransferCode
+from billing.management.options import plain, sentences, usd
+from faces.lib.errors import InvalidInput
 from faces.lib.money import usd_text
 
 
@@ -27,21 +27,14 @@ class Command(BaseCommand):
             wallet = wallets.find(address=addresses.parse(address))
         except InvalidAddress as error:
             raise CommandError(f"{address!r}: {error.problem}", returncode=2) from None
-        if amount == 0:
-            raise CommandError("The amount is zero; there is nothing to correct", returncode=2)
-        if not 0 < len(reference) <= 190 or not 0 < len(reason) <= 300:
-            raise CommandError("--reference needs 1 to 190 characters, --reason 1 to 300", returncode=2)
         if wallet is None:
             raise CommandError(f"No account has signed in with {address}; nothing was done")
         try:
-            posted = ledger.post(
-                account_id=wallet.account_id,
-                amount_nanousd=amount,
-                counterparty=Party.ADJUSTMENT,
-                code=TransferCode.ADJUSTMENT,
-                reference=f"credit:{reference}",
-                reason=reason,
+            posted = corrections.correct(
+                account_id=wallet.account_id, amount_nanousd=amount, reference=reference, reason=reason
             )
+        except InvalidInput as error:
+            raise CommandError(sentences(error), returncode=2) from None
         except (InsufficientCredit, ReferenceConflict) as error:
             raise CommandError(str(error)) from None
         done = "was already done, nothing moved now" if posted.state == "replayed" else "done"
