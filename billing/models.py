@@ -31,7 +31,7 @@ class CreditAccount(models.Model):
                 condition=models.Q(held_nanousd__lte=models.F("balance_nanousd")), name="credit_held_within_balance"
             ),
         ]
-        permissions: ClassVar[list[tuple[str, str]]] = [("adjust_credit", "Can grant and take credit by hand")]
+        permissions = (("adjust_credit", "Can grant and take credit by hand"),)
 
     def __str__(self) -> str:
         return f"credit of {self.account_id}"
@@ -85,6 +85,7 @@ class Transfer(models.Model):
             # Charges are nearly all there is, so what an operator looks for stands in two small indexes.
             models.Index(fields=["code", "id"], condition=~models.Q(code="charge"), name="transfer_other_by_code"),
             models.Index(fields=["reference"], condition=~models.Q(code="charge"), name="transfer_other_by_reference"),
+            models.Index(fields=["created_at"], condition=~models.Q(code="charge"), name="transfer_other_by_time"),
         ]
 
     def __str__(self) -> str:
@@ -174,6 +175,8 @@ class Hold(models.Model):
             ),
             models.Index(fields=["id"], condition=models.Q(status="expired"), name="hold_expired"),
             models.Index(fields=["id"], condition=models.Q(is_counted=True), name="hold_counted"),
+            models.Index(fields=["resolved_at"], condition=models.Q(resolved_at__isnull=False), name="hold_resolved"),
+            models.Index(fields=["late_at"], condition=models.Q(late_at__isnull=False), name="hold_late"),
             models.Index(fields=["model", "id"], name="hold_by_model"),
             HashIndex(fields=["request_id"], name="hold_by_request"),
         ]
@@ -302,7 +305,7 @@ class TopUp(models.Model):
             models.Index(fields=["id"], condition=~models.Q(status="succeeded"), name="topup_not_succeeded"),
             models.Index(fields=["id"], condition=models.Q(refunded_nanousd__gt=0), name="topup_refunded"),
         ]
-        permissions: ClassVar[list[tuple[str, str]]] = [("refund_topup", "Can refund a top-up")]
+        permissions = (("refund_topup", "Can refund a top-up"),)
 
     def __str__(self) -> str:
         return f"top-up {self.id}"
@@ -348,3 +351,20 @@ class LedgerCheck(models.Model):
 
     def __str__(self) -> str:
         return "adds up" if self.difference_count == 0 else f"{self.difference_count} differences"
+
+
+class HourTotal(models.Model):
+    """What all calls of a finished hour came to (see `billing.totals`). Every hour has a row, one without calls too."""
+
+    hour = models.DateTimeField(primary_key=True, help_text="Its first moment.")
+    calls = models.BigIntegerField(help_text="Settled.")
+    charged_nanousd = models.BigIntegerField()
+    late_calls = models.BigIntegerField(help_text="Their settlement came after the hold had ended.")
+    known_calls = models.BigIntegerField(help_text="Calls of both kinds whose upstream cost is known.")
+    known_charged_nanousd = models.BigIntegerField(help_text="What customers paid for those.")
+    cost_nanousd = models.BigIntegerField(help_text="What those cost the operator.")
+    lost_calls = models.BigIntegerField()
+    lost_nanousd = models.BigIntegerField()
+
+    def __str__(self) -> str:
+        return f"{self.hour:%Y-%m-%d %H:%M}"

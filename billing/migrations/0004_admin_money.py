@@ -14,11 +14,11 @@ class Migration(migrations.Migration):
     operations = [
         migrations.AlterModelOptions(
             name="creditaccount",
-            options={"permissions": [("adjust_credit", "Can grant and take credit by hand")]},
+            options={"permissions": (("adjust_credit", "Can grant and take credit by hand"),)},
         ),
         migrations.AlterModelOptions(
             name="topup",
-            options={"permissions": [("refund_topup", "Can refund a top-up")], "verbose_name": "top-up"},
+            options={"permissions": (("refund_topup", "Can refund a top-up"),), "verbose_name": "top-up"},
         ),
         migrations.AddIndex(
             model_name="hold",
