@@ -10,35 +10,44 @@ from typing import Any
 
 import pytest
 from django.db import connection
+from django.test import Client
 from eth_account import Account
 from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
+from accounts.models import User
 from tests.service import Running
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 SWITCHES = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 SHOTS = Path(__file__).resolve().parents[2] / "var" / "shots"
+DECLINED = {"error": {"code": 4001, "message": "User rejected the request."}}
+HANGS = {"hangs": True}
 
-WALLET = """
-const provider = {
+# What the extensions of a browser do to every page: each wallet answers as the test's `Wallet` of its name says.
+WALLETS = """
+const heard = {};
+window.testEmit = (name, event, value) => (heard[name + event] ?? []).forEach((tell) => tell(value));
+const icon = "data:image/svg+xml," + encodeURIComponent(
+  '<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 22 22"><rect width="22" height="22" rx="5" fill="#2b3f5c"/></svg>');
+const provider = (name) => ({
+  on: (event, tell) => (heard[name + event] ??= []).push(tell),
   async request({ method, params }) {
-    if (method === "eth_requestAccounts" || method === "eth_accounts") return [await window.testAddress()];
-    if (method === "eth_chainId") return "0x2105";
-    if (method === "personal_sign") {
-      const signed = await window.testSign(params[0]);
-      if (!signed) throw Object.assign(new Error("User rejected the request."), { code: 4001 });
-      return signed;
-    }
-    throw new Error(method);
+    const answer = await window.testWallet(name, method, params ?? []);
+    if (answer.hangs) return new Promise(() => {});
+    if ("error" in answer) throw answer.error;
+    return answer.result;
   },
-};
-const announce = () => dispatchEvent(new CustomEvent("eip6963:announceProvider", {
-  detail: Object.freeze({ info: { uuid: "test", name: "Harbour Wallet", icon: "data:image/svg+xml,<svg/>", rdns: "test" }, provider }),
-}));
-addEventListener("eip6963:requestProvider", announce);
-announce();
+});
+window.testWallets().then((names) => {
+  const known = names.map((name) => Object.freeze({
+    info: { uuid: `test-${name}`, name, icon, rdns: `test.${name.toLowerCase().replace(" ", "")}` }, provider: provider(name),
+  }));
+  const announce = () => known.forEach((detail) => dispatchEvent(new CustomEvent("eip6963:announceProvider", { detail })));
+  addEventListener("eip6963:requestProvider", announce);
+  announce();
+});
 """
 
 
@@ -73,21 +82,48 @@ def site(faces: Running, settings: Any) -> Running:
     return faces
 
 
+class Wallet:
+    """A wallet of the browser. `behaves` says what a method answers instead of what it should: `{"result": …}`,
+    `{"error": …}` or HANGS."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.account: LocalAccount = Account.create()
+        self.chain = "0x2105"
+        self.behaves: dict[str, Any] = {}
+
+    def answer(self, method: str, params: list[Any]) -> Any:
+        if method in self.behaves:
+            return self.behaves[method]
+        if method in ("eth_requestAccounts", "eth_accounts"):
+            return {"result": [self.account.address]}
+        if method == "eth_chainId":
+            return {"result": self.chain}
+        if method == "personal_sign":
+            signed = self.account.sign_message(encode_defunct(hexstr=params[0]))
+            return {"result": str(signed.signature.to_0x_hex())}
+        return {"error": {"code": 4200, "message": method}}
+
+
 class Person:
-    """Somebody at a browser with a wallet. `refuses` makes the wallet decline; `troubles` is what the browser complained of."""
+    """Somebody at a browser with wallets. `troubles` is what the browser complained of."""
 
     def __init__(self, context: BrowserContext, site: Running) -> None:
-        self.wallet: LocalAccount = Account.create()
-        self.refuses = False
+        self.harbour = Wallet("Harbour Wallet")
+        self.wallets = [self.harbour]
         self.troubles: list[str] = []
         self.site = site
-        context.expose_function("testAddress", lambda: self.wallet.address)
-        context.expose_function("testSign", self._sign)
-        context.add_init_script(WALLET)
+        context.expose_function("testWallets", lambda: [wallet.name for wallet in self.wallets])
+        context.expose_function("testWallet", self._ask)
+        context.add_init_script(WALLETS)
         context.set_default_timeout(10_000)
         self.page: Page = context.new_page()
         self.page.on("console", self._note)
         self.page.on("pageerror", lambda error: self.troubles.append(str(error)))
+
+    @property
+    def wallet(self) -> LocalAccount:
+        return self.harbour.account
 
     def open(self, path: str) -> None:
         self.page.goto(f"{self.site.url}{path}")
@@ -97,11 +133,15 @@ class Person:
         self.page.get_by_role("button", name="Harbour Wallet").click()
         self.page.wait_for_url(f"{self.site.url}/")
 
-    def _sign(self, message: str) -> str:
-        if self.refuses:
-            return ""
-        signed = self.wallet.sign_message(encode_defunct(hexstr=message))
-        return str(signed.signature.to_0x_hex())
+    def come_in(self, user: User) -> None:
+        """Be signed in as somebody without a wallet's help."""
+        client = Client()
+        client.force_login(user)
+        cookie = client.cookies["sessionid"].value
+        self.page.context.add_cookies([{"name": "sessionid", "value": cookie, "url": self.site.url}])
+
+    def _ask(self, name: str, method: str, params: list[Any]) -> Any:
+        return next(wallet for wallet in self.wallets if wallet.name == name).answer(method, params)
 
     def _note(self, message: ConsoleMessage) -> None:
         if message.type in ("error", "warning") and "status of 4" not in message.text:

@@ -6,7 +6,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests import world
-from tests.browser.conftest import SHOTS, Person
+from tests.browser.conftest import Person
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -24,36 +24,6 @@ def call_from(page: Page, origin: str, person: Person, key: str, model: str) -> 
     """A chat call made by a web page of that origin, as it sees the answer."""
     page.goto(origin)
     return page.evaluate(CALL, [person.site.url, key, model])
-
-
-class TestSignIn:
-    def test_says_what_to_do_when_the_signature_is_declined(self, person: Person) -> None:
-        person.refuses = True
-        person.open("/sign-in")
-        person.page.get_by_role("button", name="Harbour Wallet").click()
-        expect(person.page.get_by_role("alert")).to_contain_text("You declined the signature.")
-        person.refuses = False
-        person.page.get_by_role("button", name="Harbour Wallet").click()
-        person.page.wait_for_url(f"{person.site.url}/")
-
-    def test_works_with_a_throw_away_wallet_in_development(self, person: Person) -> None:
-        person.open("/sign-in?next=/keys")
-        person.page.get_by_role("button", name="Use a throw-away wallet").click()
-        person.page.wait_for_url(f"{person.site.url}/keys")
-
-    def test_refuses_to_sign_on_a_page_of_another_address(self, person: Person, settings: Any) -> None:
-        settings.FACES_PUBLIC_ORIGINS = ["https://faces.example"]
-        person.open("/sign-in")
-        person.page.get_by_role("button", name="Harbour Wallet").click()
-        expect(person.page.get_by_role("alert")).to_contain_text("Do not sign. Open faces.example yourself.")
-
-    def test_ends_with_signing_out(self, person: Person) -> None:
-        person.sign_in()
-        person.page.get_by_label("Account").click()
-        person.page.get_by_role("button", name="Sign out").click()
-        person.page.wait_for_url(f"{person.site.url}/sign-in")
-        person.open("/keys")
-        person.page.wait_for_url("**/sign-in?next=%2Fkeys")
 
 
 class TestStory:
@@ -103,21 +73,3 @@ class TestStory:
         page.get_by_role("link", name="Revoke").click()
         page.get_by_role("button", name="Revoke my page").click()
         assert call_from(shop, allowed, person, key, model)["status"] == 401
-
-
-PLACES = ("/", "/keys", "/keys/new", "/usage", "/billing", "/billing/statement", "/prices", "/nothing-here")
-
-
-class TestPages:
-    @pytest.mark.parametrize("width", [360, 1440])
-    @pytest.mark.parametrize("scheme", ["light", "dark"])
-    def test_fit_and_break_no_policy(self, person: Person, width: int, scheme: Any) -> None:
-        person.page.emulate_media(color_scheme=scheme)
-        person.page.set_viewport_size({"width": width, "height": 800})
-        person.sign_in()
-        SHOTS.mkdir(parents=True, exist_ok=True)
-        for place in PLACES:
-            person.open(place)
-            assert person.page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0, place
-            name = place.strip("/").replace("/", "-") or "overview"
-            person.page.screenshot(path=SHOTS / f"{name}-{width}-{scheme}.png", full_page=True)
