@@ -48,7 +48,7 @@ FACES_GATE = {
 }
 
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "faces.admin_apps.OperationsConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
