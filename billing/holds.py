@@ -27,9 +27,9 @@ PLACE_SQL: Final = """
 SELECT reason, amount, output_limit FROM faces_hold_place(
     %(account_id)s, %(hold_id)s, %(key_ids)s::uuid[], %(fixed)s, %(per_output)s, %(limit)s, %(lowest)s, %(life)s, %(now)s,
     %(request_id)s, %(model)s, %(upstream)s, %(input)s, %(output)s, %(cached_input)s, %(cache_write)s, %(request)s,
-    %(prompt_bound)s, %(choices)s)
+    %(prompt_bound)s, %(choices)s, %(grows)s)
 """
-EXTEND_SQL: Final = "SELECT reason, amount FROM faces_hold_extend(%s, %s, %s, %s)"
+EXTEND_SQL: Final = "SELECT reason, amount FROM faces_hold_extend(%s, %s, %s)"
 SETTLE_SQL: Final = """
 SELECT state, charged, lost FROM faces_hold_settle(
     %(account_id)s, %(hold_id)s, %(transfer_id)s, %(status)s, %(outcome)s, %(cost)s, %(input)s, %(cached_input)s,
@@ -44,7 +44,10 @@ Statement = tuple[str, Any]
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Request:
     """What a caller asks to be held: `prompt_bound` tokens at most, and `choices` × up to `output_limit` tokens, which may be
-    lowered to `lowest_limit`. `key_ids` is the chain the call counts on, root first; `life` how long the hold lasts."""
+    lowered to `lowest_limit`. `key_ids` is the chain the call counts on, root first; `life` how long the hold lasts.
+
+    A hold that `grows` is extended while the call runs: `output_limit` is its first slice, and is lowered only if less than
+    that is left; where the rest is merely held by other calls, it is refused for the moment."""
 
     account_id: UUID
     key_ids: Sequence[UUID]
@@ -56,6 +59,7 @@ class Request:
     output_limit: int = 0
     lowest_limit: int = 0
     choices: int = 1
+    grows: bool = False
     upstream: str = ""
 
 
@@ -108,6 +112,7 @@ def place_statement(request: Request, *, hold_id: UUID, now: datetime | None = N
         "request": rates.request,
         "prompt_bound": request.prompt_bound,
         "choices": request.choices,
+        "grows": request.grows,
     }
 
 
@@ -130,22 +135,17 @@ def place(request: Request, *, now: datetime | None = None) -> Placed:
     return placed(request, hold_id, _row(place_statement(request, hold_id=hold_id, now=now)))
 
 
-def extend_statement(*, account_id: UUID, hold_id: UUID, raise_nanousd: int, output_limit: int) -> Statement:
-    return EXTEND_SQL, (account_id, hold_id, raise_nanousd, output_limit)
+def extend_statement(*, account_id: UUID, hold_id: UUID, output_limit: int) -> Statement:
+    return EXTEND_SQL, (account_id, hold_id, output_limit)
 
 
-def extend(*, account_id: UUID, hold_id: UUID, raise_nanousd: int, output_limit: int) -> Extended:
-    """Raise a pending hold, whole or not at all; looks only at caps and balance. `output_limit` is what it now pays for.
+def extend(*, account_id: UUID, hold_id: UUID, output_limit: int) -> Extended:
+    """Raise a pending hold until it pays for `output_limit` tokens a choice, whole or not at all. Looks only at caps and
+    balance. Asking again changes nothing, so a lost answer may simply be asked for once more.
 
     Locks the credit account, the chain of keys and the hold.
     """
-    return Extended(
-        *_row(
-            extend_statement(
-                account_id=account_id, hold_id=hold_id, raise_nanousd=raise_nanousd, output_limit=output_limit
-            )
-        )
-    )
+    return Extended(*_row(extend_statement(account_id=account_id, hold_id=hold_id, output_limit=output_limit)))
 
 
 def settle_statement(

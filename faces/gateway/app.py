@@ -22,7 +22,7 @@ from apikeys import authentication, credentials
 from apikeys.authentication import Action, Caller
 from apikeys.credentials import Credential
 from billing import holds
-from faces.gateway import answers, bounds, call, metrics, schema
+from faces.gateway import answers, bounds, call, growth, metrics, schema
 from faces.gateway.database import Database
 from faces.gateway.routing import Route, Routes
 from faces.gateway.upstream import Client
@@ -135,13 +135,15 @@ class Gateway:
         passing = (await self.routes.all()).get(str(data.get("model")))
         chat = schema.validate(data, pass_fields=frozenset() if passing is None else passing.pass_fields)
         route = await self.routes.find(chat.model)
-        placement = _placement(request, credential, chat, route)
+        placement, limit = _placement(request, credential, chat, route)
         placed = await self._place(placement)
+        if placed.output_limit < placement.output_limit:
+            limit = placed.output_limit
         body = schema.rebuild(
             chat,
             upstream_model=route.upstream_model,
             limit_field=route.limit_field,
-            output_limit=placed.output_limit,
+            output_limit=limit,
         )
         return call.Call(
             request=request,
@@ -150,6 +152,7 @@ class Gateway:
             placed=placed,
             placement=placement,
             upstream_body=body,
+            output_limit=limit,
             database=self.database,
             client=self.client,
         )
@@ -221,12 +224,17 @@ class Gateway:
         return guarded
 
 
-def _placement(request: Request, credential: Credential, chat: schema.ChatRequest, route: Route) -> holds.Request:
+def _placement(
+    request: Request, credential: Credential, chat: schema.ChatRequest, route: Route
+) -> tuple[holds.Request, int]:
+    """What is to be held, and the output limit for the upstream, which a hold that grows does not pay for yet."""
     bound = bounds.prompt_bound(chat, tokenizer=route.tokenizer)
     asked = route.default_output_tokens if chat.output_limit is None else chat.output_limit
     limit = min(asked, route.max_output_tokens)
     may_lower = request.headers.get("x-faces-lower", "").strip().lower() != "no"
-    return holds.Request(
+    grows = growth.may_grow(route, chat, may_lower=may_lower)
+    first = min(limit, route.default_output_tokens) if grows else limit
+    placement = holds.Request(
         account_id=credential.account_id,
         key_ids=credential.key_ids,
         rates=route.rates,
@@ -235,10 +243,12 @@ def _placement(request: Request, credential: Credential, chat: schema.ChatReques
         upstream=route.upstream,
         life=call.life(route, settings.FACES_HOLD_MARGIN_SECONDS),
         prompt_bound=min(bound, route.context_tokens),
-        output_limit=limit,
+        output_limit=first,
         lowest_limit=min(limit, LEAST_OUTPUT_TOKENS) if may_lower else limit,
         choices=chat.n,
+        grows=grows,
     )
+    return placement, limit
 
 
 def _check_declared_length(request: Request) -> None:

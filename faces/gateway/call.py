@@ -16,6 +16,7 @@ from billing import holds
 from billing.rates import Usage
 from faces.gateway import answers, bounds, metrics, sse
 from faces.gateway.database import Database
+from faces.gateway.growth import Grower, Growth
 from faces.gateway.relay import Broken, PlainAnswer, Received, StreamAnswer
 from faces.gateway.routing import Route
 from faces.gateway.schema import ChatRequest
@@ -23,6 +24,7 @@ from faces.gateway.upstream import Answer as UpstreamAnswer
 from faces.gateway.upstream import Attempt, Client, Failed, Refused, Unreachable
 from faces.lib.drf import render_json
 from faces.lib.errors import FacesError
+from faces.lib.money import usd_text
 
 log = logging.getLogger(__name__)
 
@@ -53,6 +55,7 @@ class Call:
         placed: holds.Placed,
         placement: holds.Request,
         upstream_body: dict[str, Any],
+        output_limit: int,
         database: Database,
         client: Client,
     ) -> None:
@@ -62,6 +65,7 @@ class Call:
         self.placed = placed
         self.placement = placement
         self.upstream_body = upstream_body
+        self.output_limit = output_limit
         self.database = database
         self.client = client
         self.began = time.monotonic()
@@ -70,9 +74,13 @@ class Call:
         self.is_hung_up = False
         self.is_resolved = False
         self.has_started = False
-        received = Received(limit=placed.output_limit * chat.n, tokenizer=route.tokenizer)
+        self.cut_outcome = "cut"
+        received = Received(limit=output_limit * chat.n, tokenizer=route.tokenizer)
         kind = StreamAnswer if chat.stream else PlainAnswer
         self.answer: StreamAnswer | PlainAnswer = kind(route=route, wants_usage=chat.include_usage, received=received)
+        slice_ = route.default_output_tokens
+        growth = Growth(choices=chat.n, slice=slice_, limit=output_limit, held=placed.output_limit)
+        self.grower = Grower(growth, self._extend, model=route.model)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         work = asyncio.current_task()
@@ -95,6 +103,7 @@ class Call:
         finally:
             metrics.RUNNING.dec()
             watcher.cancel()
+            await self.grower.aclose()
 
     async def _watch(self, receive: Receive, work: asyncio.Task[Any]) -> None:
         while (await receive())["type"] != "http.disconnect":
@@ -136,12 +145,27 @@ class Call:
     async def _relay(self, answer: StreamAnswer, chunks: AsyncIterator[bytes], send: Send) -> None:
         await self._start(send, "text/event-stream; charset=utf-8")
         async for data in sse.events(chunks):
-            for event in answer.feed(data):
-                await self._send(send, event, more=True)
-            if answer.is_done or answer.is_cut:
+            chunk = answer.read(data)
+            if chunk is not None and not await self._is_paid_for(answer, chunk):
+                answer.is_cut = True
+                self.cut_outcome = f"cut_{self.grower.growth.refusal}"
+            if chunk is None or answer.is_cut:
                 break
+            for event in answer.give(chunk):
+                await self._send(send, event, more=True)
         if not (answer.is_cut or answer.is_complete):
             raise Failed
+
+    async def _is_paid_for(self, answer: StreamAnswer, chunk: dict[str, Any]) -> bool:
+        said = answer.usage
+        arrived = answer.received.most_tokens if said is None else max(answer.received.most_tokens, said.output)
+        return answer.ends_with(chunk) or await self.grower.covers(arrived)
+
+    async def _extend(self, output_limit: int) -> holds.Extended:
+        statement = holds.extend_statement(
+            account_id=self.placed.account_id, hold_id=self.placed.hold_id, output_limit=output_limit
+        )
+        return holds.Extended(*await self.database.row(statement))
 
     async def _collect(self, answer: PlainAnswer, chunks: AsyncIterator[bytes]) -> None:
         body = bytearray()
@@ -159,7 +183,7 @@ class Call:
         """Settle, and only then give away the last of the answer."""
         is_cut = isinstance(self.answer, StreamAnswer) and self.answer.is_cut
         usage = self._unfinished_usage() if is_cut or self.answer.usage is None else self.answer.usage
-        outcome = "cut" if is_cut else "hung_up" if self.is_hung_up else "ok"
+        outcome = self.cut_outcome if is_cut else "hung_up" if self.is_hung_up else "ok"
         settled = await self._settle(usage, outcome=outcome, is_counted=usage != self.answer.usage)
         if settled is None:
             raise NotSettled
@@ -254,7 +278,8 @@ class Call:
         self.has_started = True
         headers = [
             (b"content-type", content_type.encode()),
-            (b"x-faces-output-limit", str(self.placed.output_limit).encode()),
+            (b"x-faces-output-limit", str(self.output_limit).encode()),
+            (b"x-faces-held", usd_text(self.placed.amount_nanousd).encode()),
         ]
         if length is not None:
             headers.append((b"content-length", str(length).encode()))

@@ -6,6 +6,9 @@ from prometheus_client import Counter, Gauge, Histogram
 
 CALLS: Final = Counter("faces_calls_total", "Admitted calls by model and by how they ended.", ["model", "outcome"])
 REFUSALS: Final = Counter("faces_refusals_total", "Requests the gateway refused, by the code of the refusal.", ["code"])
+EXTENSIONS: Final = Counter(
+    "faces_hold_extensions_total", "Growing holds: extensions asked for, by model and by answer.", ["model", "answer"]
+)
 CHARGED: Final = Counter("faces_charged_nanousd_total", "Charged by settled calls, in nano-USD.", ["model"])
 LOST: Final = Counter(
     "faces_lost_nanousd_total", "Cost of calls that nothing could be charged for, in nano-USD.", ["model"]

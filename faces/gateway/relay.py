@@ -27,24 +27,31 @@ class Broken(ValueError):
 
 @dataclass(slots=True)
 class Received:
-    """Output that arrived, of all choices. `limit` is what the hold pays for, in tokens of all choices together."""
+    """Output that arrived, of all choices. `limit` is what they may be together, in tokens; `most_tokens` what they are at
+    most: a byte is never more than a token, nor is a piece counted by itself less than in its place."""
 
     limit: int
     tokenizer: str | None
     size_bytes: int = 0
     deltas: int = 0
+    most_tokens: int = 0
     texts: dict[int, list[str]] = field(default_factory=dict)
     _unchecked: int = 0
 
     def add(self, texts: list[str], *, choice: int = 0) -> None:
+        most = 0
         for text in texts:
             if text:
-                self.size_bytes += len(text.encode(errors="surrogatepass"))
+                size = len(text.encode(errors="surrogatepass"))
+                self.size_bytes += size
                 # A delta of one character may be a part of a token; a longer one is hardly less than one.
                 self.deltas += len(text) > 1
                 if self.tokenizer is not None:
                     self.texts.setdefault(choice, []).append(text)
-                    self._unchecked += bounds.count_text(text, self.tokenizer)
+                    size = bounds.count_text(text, self.tokenizer)
+                    self._unchecked += size
+                most += size
+        self.most_tokens += max(1, most)  # a delta that shows nothing may still be a token
 
     def add_raw(self, body: bytes) -> None:
         """Count a body that broke off before it could be read as an answer."""
@@ -117,8 +124,8 @@ class PlainAnswer(Answer):
 
 
 class StreamAnswer(Answer):
-    """A chat completion as events. `feed` takes one event's data and gives what the client gets now; the events that say
-    what the call used wait in `held` until it is settled."""
+    """A chat completion as events. `read` takes one event's data, `give` makes of it what the client gets now; the events
+    that say what the call used wait in `held` until it is settled."""
 
     def __init__(self, *, route: Route, wants_usage: bool, received: Received) -> None:
         super().__init__(route=route, wants_usage=wants_usage, received=received)
@@ -133,20 +140,30 @@ class StreamAnswer(Answer):
         """Every choice that began has said why it ended."""
         return bool(self._finished) and all(self._finished.values())
 
-    def feed(self, data: bytes) -> list[bytes]:
-        """Events for the client, from one of the upstream's. Raises Broken. After it `is_done` or `is_cut` may be set."""
+    def read(self, data: bytes) -> dict[str, Any] | None:
+        """The event as a chunk, its output counted; None if there is nothing to give: `is_done` or `is_cut` is set then.
+        Raises Broken."""
         if data.strip() == sse.DONE:
             self.is_done = True
-            return []
+            return None
         chunk = _object(data)
         if chunk.get("error"):
             raise Broken("the upstream reported an error")
         choices = _choices(chunk)
         self._head = self._head or {name: chunk[name] for name in ("id", "created") if name in chunk}
         self._take_text(choices, "delta")
-        if self.received.has_used_up_the_limit():
-            self.is_cut = True
-            return []
+        self.is_cut = self.received.has_used_up_the_limit()
+        return None if self.is_cut else chunk
+
+    def ends_with(self, chunk: dict[str, Any]) -> bool:
+        """Whether no output can come after this chunk: all choices that are open end in it."""
+        ended = {choice.get("index", 0) for choice in _choices(chunk) if choice.get("finish_reason")}
+        begun = {index for index, finished in self._finished.items() if not finished}
+        return self.is_complete or (bool(ended) and begun <= ended)
+
+    def give(self, chunk: dict[str, Any]) -> list[bytes]:
+        """The events for the client."""
+        choices = _choices(chunk)
         finishes = self._take_finishes(choices)
         has_usage = self._take_usage(chunk)
         # A usage chunk that another followed was not the last word: nobody needs it.

@@ -4,6 +4,7 @@ import pytest
 from django.db import DatabaseError, connection, transaction
 from uuid_utils.compat import uuid7
 
+from accounts.models import User
 from apikeys.authentication import PaymentRequired, Unauthorized
 from apikeys.models import ApiKey
 from billing import holds
@@ -15,6 +16,9 @@ pytestmark = pytest.mark.django_db
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=UTC)
 TOKEN_RATES = Rates(input=3 * world.USD, output=15 * world.USD, cached_input=300_000_000, cache_write=3_750_000_000)
+
+MILLION = 10**6
+PER_TOKEN = Rates(output=MILLION)
 
 
 def refusal(request: holds.Request) -> str:
@@ -131,34 +135,113 @@ class TestPlace:
         )
 
 
+class TestPlaceAHoldThatGrows:
+    """`output_limit` is its first slice: 100 tokens at 1 nano-USD each."""
+
+    def request(self, user: User, leaf: ApiKey | None = None) -> holds.Request:
+        return world.request(user, leaf, rates=PER_TOKEN, output_limit=100, lowest_limit=10, grows=True)
+
+    def test_starts_with_a_slice(self) -> None:
+        user = world.account(credit=1000)
+        assert holds.place(self.request(user)).amount_nanousd == 100
+
+    def test_is_refused_for_the_moment_while_others_hold_what_it_needs(self) -> None:
+        user = world.account(credit=1000)
+        leaf = world.key(user, budget=150)
+        first = holds.place(self.request(user, leaf))
+        assert refusal(self.request(user, leaf)) == "budget_held"
+        holds.settle(account_id=user.id, hold_id=first.hold_id, cost_nanousd=50)
+        assert holds.place(self.request(user, leaf)).output_limit == 100
+
+    def test_is_refused_for_the_moment_while_others_hold_the_balance(self) -> None:
+        user = world.account(credit=150)
+        holds.place(self.request(user))
+        assert refusal(self.request(user)) == "balance_held"
+
+    def test_is_lowered_where_less_than_a_slice_is_left(self) -> None:
+        user = world.account(credit=1000)
+        leaf = world.key(user, budget=99)
+        assert holds.place(self.request(user, leaf)).output_limit == 99
+        poor = world.account(credit=12)
+        assert holds.place(self.request(poor)).output_limit == 12
+        assert refusal(self.request(world.account(credit=9))) == "balance_exhausted"
+
+
 class TestExtend:
-    def test_raises_whole_or_not_at_all(self) -> None:
+    """A prompt of 3 tokens at 2 nano-USD, two choices at 1 nano-USD a token."""
+
+    def placed(self, user: User, leaf: ApiKey | None = None) -> holds.Placed:
+        rates = Rates(input=2 * MILLION, output=MILLION, request=1)
+        return holds.place(
+            world.request(user, leaf, rates=rates, prompt_bound=3, output_limit=5, choices=2, grows=True)
+        )
+
+    @staticmethod
+    def extend(placed: holds.Placed, output_limit: int) -> holds.Extended:
+        return holds.extend(account_id=placed.account_id, hold_id=placed.hold_id, output_limit=output_limit)
+
+    def test_pays_for_the_new_limit_of_every_choice(self) -> None:
         user = world.account(credit=100)
-        leaf = world.key(user, budget=30)
-        placed = holds.place(world.request(user, leaf, rates=world.flat(10)))
+        root = world.key(user)
+        placed = self.placed(user, world.key(user, parent=root))
+        assert placed.amount_nanousd == 6 + 1 + 10
+        assert self.extend(placed, 8) == holds.Extended("", 6 + 1 + 16)
+        assert world.money(user) == (100, 23)
+        assert world.spent(root) == (0, 23)
+        assert world.hold(placed.hold_id).output_limit_tokens == 8
 
-        def extend(raise_nanousd: int) -> holds.Extended:
-            return holds.extend(account_id=user.id, hold_id=placed.hold_id, raise_nanousd=raise_nanousd, output_limit=5)
+    def test_rounds_up_once(self) -> None:
+        user = world.account(credit=100)
+        rates = Rates(input=700_000, output=100_000)
+        placed = holds.place(world.request(user, rates=rates, prompt_bound=1, output_limit=1, grows=True))
+        assert placed.amount_nanousd == 1
+        assert self.extend(placed, 3).amount_nanousd == 1
+        assert self.extend(placed, 4).amount_nanousd == 2
 
-        assert extend(20) == holds.Extended("", 30)
-        assert extend(1) == holds.Extended("budget_exhausted", 30)
-        assert world.money(user) == (100, 30)
-        assert world.spent(leaf) == (0, 30)
+    def test_asked_twice_raises_once_and_never_lowers(self) -> None:
+        user = world.account(credit=100)
+        placed = self.placed(user)
+        assert [self.extend(placed, limit).amount_nanousd for limit in (8, 8, 6)] == [23, 23, 23]
+        assert world.money(user) == (100, 23)
 
-    def test_is_granted_on_a_frozen_key(self) -> None:
+    @pytest.mark.parametrize(
+        ("budget", "credit", "others", "reason"),
+        [
+            (24, 100, 0, "budget_exhausted"),
+            (40, 100, 20, "budget_held"),
+            (None, 24, 0, "balance_exhausted"),
+            (None, 40, 20, "balance_held"),
+        ],
+    )
+    def test_raises_whole_or_not_at_all(self, budget: int | None, credit: int, others: int, reason: str) -> None:
+        user = world.account(credit=credit)
+        leaf = world.key(user, budget=budget)
+        placed = self.placed(user, leaf)
+        if others:
+            holds.place(world.request(user, leaf, rates=world.flat(others)))
+        assert self.extend(placed, 9) == holds.Extended(reason, 17)
+        assert world.money(user) == (credit, 17 + others)
+        assert self.extend(placed, 6) == holds.Extended("", 19)
+
+    def test_to_the_last_nano_of_the_cap(self) -> None:
+        user = world.account(credit=100)
+        placed = self.placed(user, world.key(user, budget=25))
+        assert self.extend(placed, 9) == holds.Extended("", 25)
+
+    def test_looks_only_at_money(self) -> None:
         user = world.account(credit=100)
         leaf = world.key(user)
-        placed = holds.place(world.request(user, leaf, rates=world.flat(10)))
-        ApiKey.objects.filter(id=leaf.id).update(is_frozen=True)
-        extended = holds.extend(account_id=user.id, hold_id=placed.hold_id, raise_nanousd=5, output_limit=0)
-        assert extended == holds.Extended("", 15)
+        placed = self.placed(user, leaf)
+        ApiKey.objects.filter(id=leaf.id).update(is_frozen=True, revoked_at=NOW)
+        User.objects.filter(id=user.id).update(is_frozen=True)
+        assert self.extend(placed, 6) == holds.Extended("", 19)
 
-    def test_is_refused_on_a_hold_that_ended(self) -> None:
+    def test_is_refused_on_a_hold_that_ended_and_on_one_that_never_was(self) -> None:
         user = world.account(credit=100)
-        placed = holds.place(world.request(user, rates=world.flat(10)))
+        placed = self.placed(user)
         holds.settle(account_id=user.id, hold_id=placed.hold_id, cost_nanousd=1)
-        extended = holds.extend(account_id=user.id, hold_id=placed.hold_id, raise_nanousd=5, output_limit=0)
-        assert extended.reason == "not_pending"
+        assert self.extend(placed, 6).reason == "not_pending"
+        assert holds.extend(account_id=user.id, hold_id=uuid7(), output_limit=6).reason == "not_pending"
         assert world.money(user) == (99, 0)
 
 

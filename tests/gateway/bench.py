@@ -91,13 +91,14 @@ class Bench:
     def reply_to(connection: HTTPConnection) -> Reply:
         return client.finish(connection)
 
-    def wait_until_held(self) -> None:
-        """Until the one call of this customer is admitted."""
+    def wait_until_held(self, amount: int | None = None) -> None:
+        """Until the one call of this customer is admitted, or holds this much."""
+        wanted = {} if amount is None else {"amount_nanousd": amount}
         for _ in range(2000):
-            if Hold.objects.filter(account_id=self.user.id).exists():
+            if Hold.objects.filter(account_id=self.user.id, **wanted).exists():
                 return
             time.sleep(0.005)
-        raise AssertionError("nothing was ever held")
+        raise AssertionError("that was never held")
 
     def send_half(self) -> HTTPConnection:
         """A request whose body stops half way."""

@@ -22,7 +22,8 @@ def stream(*, wants_usage: bool = True, limit: int = 100, route: Route = ROUTE) 
 
 def fed(answer: StreamAnswer, *chunks: Any) -> list[dict[str, Any]]:
     """What the client gets of these chunks at once."""
-    return [orjson.loads(event[6:]) for one in chunks for event in answer.feed(orjson.dumps(one))]
+    read = (answer.read(orjson.dumps(one)) for one in chunks)
+    return [orjson.loads(event[6:]) for chunk in read if chunk is not None for event in answer.give(chunk)]
 
 
 def rest(answer: StreamAnswer, said: Usage, cost: int) -> list[Any]:

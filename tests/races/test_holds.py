@@ -121,21 +121,6 @@ class TestSettleAgainst:
         times = Transfer.objects.filter(account_id=user.id).order_by("id").values_list("created_at", flat=True)
         assert list(times) == sorted(times)
 
-    def test_extend_never_passes_the_cap(self) -> None:
-        user = world.account(credit=1000 * PRICE)
-        key = world.key(user, budget=10 * PRICE)
-        placed = [place(user, key) for _ in range(4)]
-
-        def extend(one: holds.Placed) -> holds.Extended:
-            return holds.extend(account_id=user.id, hold_id=one.hold_id, raise_nanousd=PRICE, output_limit=0)
-
-        actions: list[Callable[[], Any]] = [partial(extend, one) for one in placed for _ in range(4)]
-        outcomes = crowd.run([*actions, partial(settle, user, placed[0], 0)])
-        granted = [outcome for outcome in outcomes if isinstance(outcome, holds.Extended) and not outcome.reason]
-        spent, held = world.spent(key)
-        assert spent + held <= 10 * PRICE
-        assert len(granted) >= 6
-
 
 class TestControlAgainstRunningCalls:
     def test_freeze_stops_new_calls_and_lets_running_ones_finish(self) -> None:

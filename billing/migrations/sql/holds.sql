@@ -14,7 +14,7 @@ CREATE FUNCTION faces_lock_keys(
           ORDER BY cardinality(ancestor_ids), id FOR NO KEY UPDATE) k
 $$;
 
--- Place a hold of p_fixed + p_per_output × limit (both in nano-USD × 10⁶, rounded up once). The limit is lowered to what the
+-- (Replaced in growth.sql.) Place a hold of p_fixed + p_per_output × limit (both in nano-USD × 10⁶, rounded up once). The limit is lowered to what the
 -- free money buys, never below p_lowest. Answers one row: reason '' and the amount and limit used, or why not.
 -- Divided with div(), which is exact: the operator / keeps 16 significant digits and rounds them, either way.
 CREATE FUNCTION faces_hold_place(
@@ -72,7 +72,7 @@ BEGIN
         p_prompt_bound, output_limit, p_choices, 0, 0, 0, 0, false, v_now, v_now + p_life);
 END $$;
 
--- Raise a pending hold by p_raise, whole or not at all. Looks only at money: a call already running may finish.
+-- (Replaced in growth.sql.) Raise a pending hold by p_raise, whole or not at all. Looks only at money: a call already running may finish.
 CREATE FUNCTION faces_hold_extend(
     p_account uuid, p_hold uuid, p_raise bigint, p_output_limit bigint, OUT reason text, OUT amount bigint
 ) LANGUAGE plpgsql AS $$
