@@ -142,6 +142,14 @@ def dollars(nanousd: int, up: bool = False) -> str:
 
 
 @register.simple_tag
+def change(now_nanousd: int, before_nanousd: int) -> str:
+    """What is more or less than before, as `+$140.00` or `−$0.07`: the difference of both in cents, rounded to nearest."""
+    cents = (abs(now_nanousd - before_nanousd) + CENT_NANOUSD // 2) // CENT_NANOUSD
+    sign = MINUS if now_nanousd < before_nanousd else "+"
+    return f"{sign}${cents_text(cents * CENT_NANOUSD)}"
+
+
+@register.simple_tag
 def tick(nanousd: int) -> str:
     """A grid line's label: as few decimals as it needs."""
     whole, _, part = f"{Decimal(nanousd).scaleb(-9).normalize():f}".partition(".")
