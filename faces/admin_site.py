@@ -12,12 +12,12 @@ from django.utils.text import capfirst
 
 RAIL: Final = {
     "People": (
-        ("accounts.user", "Accounts", "user"),
-        ("accounts.wallet", "Wallets", "out"),
+        ("accounts.user", "Accounts", "person"),
+        ("accounts.wallet", "Wallets", "user"),
         ("apikeys.apikey", "Keys", "key"),
     ),
     "Money": (
-        ("billing.creditaccount", "Credit", "home"),
+        ("billing.creditaccount", "Credit", "scales"),
         ("billing.transfer", "Transfers", "bars"),
         ("billing.hold", "Holds", "clock"),
         ("billing.topup", "Top-ups", "coin"),
@@ -29,7 +29,7 @@ RAIL: Final = {
     "Record": (
         ("admin.logentry", "Audit log", "shield"),
         ("billing.ledgercheck", "Ledger checks", "check"),
-        ("auth.group", "Permission groups", "user"),
+        ("auth.group", "Permission groups", "person"),
         ("accounts.usednonce", "Used nonces", "ring"),
         ("apikeys.keydirectory", "Key directory", "ring"),
         ("billing.paymentreference", "Payment references", "ring"),
