@@ -1,26 +1,28 @@
-from typing import Any
+"""Accounts, their wallets, roles and the audit log, as operators see them."""
+
+from typing import Any, ClassVar
 
 from django.contrib import admin
-from django.contrib.auth.admin import UserAdmin
-from django.contrib.auth.forms import AdminUserCreationForm, UserChangeForm
-from django.db.models import QuerySet
-from django.http import HttpRequest
+from django.contrib.admin.models import LogEntry
+from django.contrib.auth.admin import GroupAdmin, UserAdmin
+from django.contrib.auth.models import Group
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
+from django.forms import ModelForm
+from django.http import HttpRequest, HttpResponse
 
+from accounts import account_page, lookup
+from accounts.account_forms import AccountForm, NewOperatorForm, PasswordForm
+from accounts.account_verbs import VERBS
+from accounts.audit_admin import AuditLogAdmin
+from accounts.groups import ROLES
 from accounts.models import UsedNonce, User, Wallet
+from accounts.operators import may_change
+from faces.lib.admin import BoundedAdmin, ReadOnlyAdmin
+from faces.lib.verbs import VerbsAdmin
 
-
-class NewOperatorForm(AdminUserCreationForm):  # type: ignore[type-arg]
-    """Accounts made by hand are operators: customers open theirs by signing in, and need neither name nor password."""
-
-    class Meta:
-        model = User
-        fields = ("username",)
-
-
-class AccountForm(UserChangeForm):  # type: ignore[type-arg]
-    class Meta:
-        model = User
-        fields = "__all__"
+STATE = ("id", "state", "frozen_reason", "created_at", "last_login", "closed_at")
+RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
 
 
 class WalletInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -34,56 +36,183 @@ class WalletInline(admin.TabularInline):  # type: ignore[type-arg]
         return False
 
 
+class StateFilter(admin.SimpleListFilter):
+    """The few that an operator looks for, each by an index of its own."""
+
+    title = "state"
+    parameter_name = "state"
+    conditions: ClassVar[dict[str, Q]] = {
+        "frozen": Q(is_frozen=True),
+        "inactive": Q(is_active=False),
+        "operator": Q(is_staff=True),
+    }
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [("frozen", "Frozen"), ("inactive", "Not active"), ("operator", "Operators")]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        condition = self.conditions.get(self.value() or "")
+        return queryset if condition is None else queryset.filter(condition)
+
+
 @admin.register(User)
-class AccountAdmin(UserAdmin):  # type: ignore[type-arg]
+class AccountAdmin(VerbsAdmin, UserAdmin):  # type: ignore[type-arg]
+    """Freezing is a verb with a reason, not a field. Names, passwords and rights are for superusers."""
+
     form = AccountForm
     add_form = NewOperatorForm
-    list_display = ("id", "username", "addresses", "is_frozen", "is_active", "is_staff", "created_at")
-    list_filter = ("is_frozen", "is_active", "is_staff", "is_superuser")
-    search_fields = ("=id", "username", "email", "wallets__address")
+    change_password_form = PasswordForm
+    verbs = VERBS
+    list_display = ("name", "addresses", "state", "role", "created_at")
+    list_filter = (StateFilter,)
+    search_fields = ("id",)
+    search_help_text = "An id, a wallet's address or its beginning, the beginning of a user name or e-mail address"
     ordering = ("-id",)
-    readonly_fields = ("id", "created_at", "last_login", "closed_at")
     fieldsets = (
-        (None, {"fields": ("id", "username", "password", "email")}),
-        ("State", {"fields": ("is_frozen", "frozen_reason", "is_active", "closed_at")}),
-        ("Operator", {"fields": ("is_staff", "is_superuser", "groups", "user_permissions")}),
-        ("Dates", {"fields": ("created_at", "last_login")}),
+        (None, {"fields": ("username", "password", "email", "is_active")}),
+        ("State", {"fields": STATE}),
+        ("Operator", {"fields": RIGHTS}),
     )
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
-        return super().get_queryset(request).prefetch_related("wallets")
+        return super().get_queryset(request).prefetch_related("wallets", "groups")
 
     def get_inlines(self, request: HttpRequest, obj: User | None) -> tuple[type[WalletInline], ...]:
         return () if obj is None else (WalletInline,)
+
+    def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
+        if obj is None or _is_superuser(request):
+            return super().get_fieldsets(request, obj)
+        return ((None, {"fields": ("username", "email", "is_active")}), *self.fieldsets[1:])
+
+    def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
+        return STATE if _is_superuser(request) else (*STATE, "username", *RIGHTS)
+
+    def get_form(self, request: HttpRequest, obj: User | None = None, **kwargs: Any) -> "type[ModelForm[User]]":
+        form: Any = super().get_form(request, obj, **kwargs)
+        form.operator_id = request.user.pk
+        return form  # type: ignore[no-any-return]
+
+    def save_model(self, request: HttpRequest, obj: User, form: Any, change: bool) -> None:
+        """Only what the form changed: the ledger may have frozen the account since its row was read."""
+        if not change:
+            super().save_model(request, obj, form, change)
+            return
+        fields = [self.opts.get_field(name) for name in form.changed_data]
+        obj.save(update_fields=[field.name for field in fields if not field.many_to_many])
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return _is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        return super().has_change_permission(request, obj) and (obj is None or may_change(_operator(request), obj))
+
+    def has_delete_permission(self, request: HttpRequest, obj: User | None = None) -> bool:
+        """An account stays: its money, its keys and what an operator did with it refer to it."""
+        return False
+
+    def may(self, request: HttpRequest, row: Any = None) -> bool:
+        return self.has_change_permission(request, row)
+
+    def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
+        if not _is_superuser(request):
+            raise PermissionDenied
+        return super().user_change_password(request, id, form_url)
+
+    def change_view(
+        self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        account = self.get_object(request, object_id)
+        shown = {} if account is None else account_page.context(account, request.user, may=self.may(request, account))
+        return super().change_view(request, object_id, form_url, {**(extra_context or {}), **shown})
+
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[User], search_term: str
+    ) -> tuple[QuerySet[User], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        found = lookup.account_ids(term)
+        named = Q(username__istartswith=term) | Q(email__istartswith=term)
+        return queryset.filter(Q(pk__in=found) if found else named), False
+
+    @admin.display(description="account")
+    def name(self, account: User) -> str:
+        return lookup.label(account)
 
     @admin.display(description="wallets")
     def addresses(self, account: User) -> str:
         return ", ".join(wallet.address for wallet in account.wallets.all())
 
+    @admin.display(description="state")
+    def state(self, account: User) -> str:
+        if not account.is_active:
+            return "Not active"
+        return "Frozen" if account.is_frozen else "Live"
+
+    @admin.display(description="operator")
+    def role(self, account: User) -> str:
+        if not account.is_staff:
+            return ""
+        return "superuser" if account.is_superuser else ", ".join(group.name for group in account.groups.all())
+
 
 @admin.register(Wallet)
-class WalletAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class WalletAdmin(BoundedAdmin):
     list_display = ("address", "chain_id", "account", "created_at", "last_sign_in_at")
     list_select_related = ("account",)
-    search_fields = ("=id", "address", "=account__id", "account__username")
+    search_fields = ("id",)
+    search_help_text = "An address or its beginning, the id of a wallet or an account"
     ordering = ("-id",)
     autocomplete_fields = ("account",)
     readonly_fields = ("id", "created_at", "last_sign_in_at")
 
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[Wallet], search_term: str
+    ) -> tuple[QuerySet[Wallet], bool]:
+        term = search_term.strip()
+        if not term:
+            return queryset, False
+        found = lookup.account_ids(term)
+        return queryset.filter(Q(pk__in=found) | Q(account_id__in=found)), False
+
 
 @admin.register(UsedNonce)
-class UsedNonceAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
+class UsedNonceAdmin(ReadOnlyAdmin):
     """To look at only: a deleted row would let its nonce work a second time."""
 
     list_display = ("nonce", "address", "attempted_at", "expires_at")
-    search_fields = ("nonce", "address")
-    ordering = ("-attempted_at",)
+    search_fields = ("nonce",)
+    search_help_text = "A nonce or an address, whole"
+    ordering = ("-expires_at",)
 
-    def has_add_permission(self, request: HttpRequest) -> bool:
-        return False
+    def get_search_results(
+        self, request: HttpRequest, queryset: QuerySet[UsedNonce], search_term: str
+    ) -> tuple[QuerySet[UsedNonce], bool]:
+        term = search_term.strip().lower()
+        return (queryset.filter(Q(pk=term) | Q(address=term)) if term else queryset), False
 
-    def has_change_permission(self, request: HttpRequest, obj: UsedNonce | None = None) -> bool:
-        return False
 
-    def has_delete_permission(self, request: HttpRequest, obj: UsedNonce | None = None) -> bool:
-        return False
+class RoleAdmin(BoundedAdmin, GroupAdmin):  # type: ignore[type-arg]
+    """The roles of `accounts.groups` are looked at here; groups of one's own are made."""
+
+    def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return super().has_change_permission(request, obj) and (obj is None or obj.name not in ROLES)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
+        return super().has_delete_permission(request, obj) and (obj is None or obj.name not in ROLES)
+
+
+admin.site.unregister(Group)
+admin.site.register(Group, RoleAdmin)
+admin.site.register(LogEntry, AuditLogAdmin)
+
+
+def _operator(request: HttpRequest) -> User:
+    if not isinstance(request.user, User):
+        raise PermissionDenied
+    return request.user
+
+
+def _is_superuser(request: HttpRequest) -> bool:
+    return _operator(request).is_superuser

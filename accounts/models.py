@@ -4,7 +4,9 @@ from typing import Any, ClassVar
 
 from django.contrib.auth.base_user import AbstractBaseUser, BaseUserManager
 from django.contrib.auth.models import PermissionsMixin
+from django.contrib.postgres.indexes import OpClass
 from django.db import models
+from django.db.models.functions import Upper
 from uuid_utils.compat import uuid7
 
 
@@ -42,6 +44,13 @@ class User(AbstractBaseUser, PermissionsMixin):
 
     class Meta:
         verbose_name = "account"
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["id"], condition=models.Q(is_frozen=True), name="account_frozen"),
+            models.Index(fields=["id"], condition=models.Q(is_active=False), name="account_inactive"),
+            models.Index(fields=["id"], condition=models.Q(is_staff=True), name="account_staff"),
+            models.Index(OpClass(Upper("username"), name="text_pattern_ops"), name="account_username_start"),
+            models.Index(OpClass(Upper("email"), name="text_pattern_ops"), name="account_email_start"),
+        ]
 
     def __str__(self) -> str:
         return self.username or str(self.id)
@@ -67,6 +76,9 @@ class Wallet(models.Model):
                 condition=models.Q(address__regex=r"^0x[0-9a-f]{40}$"), name="wallet_address_is_lower_case_hex"
             ),
         ]
+        indexes: ClassVar[list[models.Index]] = [
+            models.Index(fields=["address"], opclasses=["text_pattern_ops"], name="wallet_address_start"),
+        ]
 
     def __str__(self) -> str:
         return self.address
@@ -76,7 +88,7 @@ class UsedNonce(models.Model):
     """A nonce of ours that somebody presented, whatever came of it: the row is what makes it work once. Pruned after expiry."""
 
     nonce = models.CharField(primary_key=True, max_length=96)
-    address = models.CharField(max_length=42)
+    address = models.CharField(max_length=42, db_index=True)
     attempted_at = models.DateTimeField()
     expires_at = models.DateTimeField(db_index=True)
 

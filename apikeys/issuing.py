@@ -13,6 +13,8 @@ from uuid import UUID
 from django.db import transaction
 from django.db.models import Q
 
+from accounts import audit
+from accounts.audit import Operator
 from accounts.models import User
 from apikeys import keygen, origins
 from apikeys.authentication import PaymentRequired, Unauthorized
@@ -92,30 +94,23 @@ def change(*, account_id: UUID, key_id: UUID, changes: Changes) -> None:
 
     Raises KeyNotFound, Widening. Locks the key; not those above it, because their limits bind again at every use.
     """
-    with transaction.atomic(durable=True):
-        live = ApiKey.objects.select_for_update(no_key=True).filter(account_id=account_id, revoked_at=None)
-        key = live.filter(id=key_id).first()
-        if key is None:
-            raise KeyNotFound
-        asked: dict[str, Any] = {field: value for field, value in changes.items() if getattr(key, field) != value}
-        above = list(ApiKey.objects.filter(account_id=account_id, id__in=key.ancestor_ids))
-        _refuse_widening(above, asked.get("budget_nanousd"), asked.get("allowlist", ()))
-        if asked:
-            ApiKey.objects.filter(account_id=account_id, id=key_id).update(**asked)
+    _change(account_id, key_id, changes)
 
 
-def freeze(*, account_id: UUID, key_id: UUID) -> None:
-    """Stop the key and all below it until it is unfrozen; calls already running finish. Raises and locks as `change`."""
-    change(account_id=account_id, key_id=key_id, changes={"is_frozen": True})
+def freeze(*, account_id: UUID, key_id: UUID, operator: Operator | None = None) -> None:
+    """Stop the key and all below it until it is unfrozen; calls already running finish. An operator's act is noted in the
+    audit log. Raises and locks as `change`."""
+    _change(account_id, key_id, {"is_frozen": True}, operator, "Frozen.")
 
 
-def unfreeze(*, account_id: UUID, key_id: UUID) -> None:
-    """Undo `freeze`. Raises and locks as `change`."""
-    change(account_id=account_id, key_id=key_id, changes={"is_frozen": False})
+def unfreeze(*, account_id: UUID, key_id: UUID, operator: Operator | None = None) -> None:
+    """Undo `freeze`. Notes, raises and locks as that."""
+    _change(account_id, key_id, {"is_frozen": False}, operator, "Unfrozen.")
 
 
-def revoke(*, account_id: UUID, key_id: UUID, now: datetime) -> int:
-    """End a key and all below it, for good; the rows stay for audit. How many ended.
+def revoke(*, account_id: UUID, key_id: UUID, now: datetime, operator: Operator | None = None) -> int:
+    """End a key and all below it, for good; the rows stay for audit. How many ended. What an operator revoked is noted in
+    the audit log, each key.
 
     Raises KeyNotFound if it had ended before. Locks the key (FOR UPDATE), then with all its descendants in the order
     of levels. The key is locked in a statement of its own, so that the next sees every child whose making it waited for.
@@ -126,8 +121,28 @@ def revoke(*, account_id: UUID, key_id: UUID, now: datetime) -> int:
             raise KeyNotFound
         family = live.filter(Q(id=key_id) | Q(ancestor_ids__contains=[key_id]))
         locked = family.select_for_update(no_key=True).order_by("ancestor_ids__len", "id")
-        ids = list(locked.values_list("id", flat=True))
-        return ApiKey.objects.filter(account_id=account_id, id__in=ids).update(revoked_at=now)
+        ended = list(locked)
+        ApiKey.objects.filter(account_id=account_id, id__in=[key.id for key in ended]).update(revoked_at=now)
+        if operator is not None:
+            top, *under = ended
+            audit.note(operator, [top], f"Revoked with {len(under)} under it." if under else "Revoked.")
+            audit.note(operator, under, f"Revoked with {top}, which is above it.")
+    return len(ended)
+
+
+def _change(account_id: UUID, key_id: UUID, changes: Changes, operator: Operator | None = None, what: str = "") -> None:
+    with transaction.atomic(durable=True):
+        live = ApiKey.objects.select_for_update(no_key=True).filter(account_id=account_id, revoked_at=None)
+        key = live.filter(id=key_id).first()
+        if key is None:
+            raise KeyNotFound
+        asked: dict[str, Any] = {field: value for field, value in changes.items() if getattr(key, field) != value}
+        above = list(ApiKey.objects.filter(account_id=account_id, id__in=key.ancestor_ids))
+        _refuse_widening(above, asked.get("budget_nanousd"), asked.get("allowlist", ()))
+        if asked:
+            ApiKey.objects.filter(account_id=account_id, id=key_id).update(**asked)
+            if operator is not None:
+                audit.note(operator, [key], what)
 
 
 def _locked_chain(account_id: UUID, key_id: UUID | None) -> list[ApiKey]:

@@ -4,7 +4,9 @@ from typing import ClassVar
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
+from django.contrib.postgres.indexes import OpClass
 from django.db import models
+from django.db.models.functions import Upper
 from uuid_utils.compat import uuid7
 
 MAX_LEVELS = 8
@@ -62,6 +64,14 @@ class ApiKey(models.Model):
             models.Index(
                 fields=["account", "-id"], condition=models.Q(revoked_at__isnull=True), name="apikey_live_newest"
             ),
+            # For the operators' lists. None has a column that a call writes (spent, held, last use): those rows could then no
+            # longer be updated in place.
+            models.Index(fields=["id"], condition=models.Q(revoked_at__isnull=True), name="apikey_live"),
+            models.Index(fields=["id"], condition=models.Q(revoked_at__isnull=False), name="apikey_revoked"),
+            models.Index(fields=["id"], condition=models.Q(is_frozen=True), name="apikey_frozen"),
+            models.Index(fields=["id"], condition=models.Q(budget_nanousd__isnull=False), name="apikey_capped"),
+            models.Index(fields=["id"], condition=models.Q(budget_nanousd__isnull=True), name="apikey_uncapped"),
+            models.Index(OpClass(Upper("name"), name="text_pattern_ops"), name="apikey_name_start"),
         ]
 
     def __str__(self) -> str:

@@ -5,7 +5,7 @@ from typing import Any, ClassVar, Final, cast
 from django.contrib import admin
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
-from django.db.models import QuerySet
+from django.db.models import Model, QuerySet
 from django.http import HttpRequest
 from django.utils.functional import cached_property
 
@@ -20,6 +20,25 @@ class BoundedPaginator(Paginator):  # type: ignore[type-arg]
     def count(self) -> int:
         rows = cast(QuerySet[Any], self.object_list)
         return rows.order_by()[:MOST_LISTED].count()
+
+
+def _change(form: Any, name: str) -> str:
+    title = form.fields[name].label if name in form.fields else name
+    title = str(title or name.replace("_", " ")).lower()
+    if "password" in name or "secret" in name:
+        return title
+    before, after = form.get_initial_for_field(form.fields[name], name), form.cleaned_data.get(name)
+    return f"{title} from {_said(before)} to {_said(after)}"
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, QuerySet | list | tuple | set):
+        return ", ".join(sorted(str(one) for one in value)) or "none"
+    if isinstance(value, Model):
+        value = value.pk
+    return "nothing" if value in (None, "") else f"“{value}”"
 
 
 class BoundedChangeList(ChangeList):
@@ -43,6 +62,13 @@ class BoundedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BoundedChangeList
+
+    def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
+        """What the log says of a saved form: each field with what it was and what it became, never a secret."""
+        if add:
+            return "Added."
+        changes = [_change(form, name) for name in form.changed_data]
+        return f"Changed {'; '.join(changes)}." if changes else "Saved without a change."
 
 
 class ReadOnlyAdmin(BoundedAdmin):

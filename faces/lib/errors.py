@@ -22,6 +22,13 @@ class FacesError(Exception):
         self.headers: dict[str, str] = dict(headers or {})
         super().__init__(self.detail)
 
+    @property
+    def sentence(self) -> str:
+        """What the caller reads as plain text, without the names of fields."""
+        if isinstance(self.detail, str):
+            return self.detail
+        return " ".join(sentence for sentences in self.detail.values() for sentence in sentences)
+
 
 class InvalidInput(FacesError):
     """The request's content is wrong: 400, naming the field where there is one."""

@@ -1,0 +1,47 @@
+"""The forms about an account in the admin."""
+
+from typing import Any, ClassVar
+from uuid import UUID
+
+from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm, UserChangeForm
+
+from accounts import operators
+from accounts.models import User
+from faces.lib.errors import FacesError
+
+FLAGS = ("is_active", "is_staff", "is_superuser")
+
+
+class NewOperatorForm(AdminUserCreationForm):  # type: ignore[type-arg]
+    """Accounts made by hand are operators: customers open theirs by signing in, and need neither name nor password."""
+
+    class Meta:
+        model = User
+        fields = ("username",)
+
+
+class AccountForm(UserChangeForm):  # type: ignore[type-arg]
+    operator_id: ClassVar[UUID | None] = None
+    """Who changes it; set on the class that the admin makes for a request."""
+
+    class Meta:
+        model = User
+        fields = "__all__"
+
+    def clean(self) -> dict[str, Any] | None:
+        cleaned: dict[str, Any] | None = super().clean()
+        flags = {name: bool(self.cleaned_data[name]) for name in FLAGS if name in self.changed_data}
+        try:
+            operators.check(account_id=self.instance.pk, flags=flags, operator_id=self.operator_id)
+        except FacesError as error:
+            self.add_error(None, str(error.detail))
+        return cleaned
+
+
+class PasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]
+    def set_password_and_save(self, user: Any, password_field_name: str = "password1", commit: bool = True) -> Any:  # noqa: S107
+        """Only the password: the ledger may have frozen the account since its row was read."""
+        user.set_password(self.cleaned_data[password_field_name])
+        if commit:
+            user.save(update_fields=["password"])
+        return user

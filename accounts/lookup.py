@@ -1,0 +1,60 @@
+"""How an operator's lists find what belongs to an account, each way by an index."""
+
+from typing import Any
+from uuid import UUID
+
+from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
+
+from accounts import addresses
+from accounts.addresses import ADDRESS, Address
+from accounts.models import User, Wallet
+from faces.lib.ids import uuid_of
+
+SHORTEST_PREFIX = 6
+MOST_FOUND = 100
+
+
+def account_ids(term: str) -> list[UUID]:
+    """The accounts a search term names: by id, by a wallet's address, or by at least the first four digits of one."""
+    identifier = uuid_of(term)
+    if identifier is not None:
+        return [identifier]
+    prefix = term.lower()
+    if not prefix.startswith("0x") or not SHORTEST_PREFIX <= len(prefix) <= 42:
+        return []
+    wallets = Wallet.objects.filter(**{"address" if ADDRESS.fullmatch(prefix) else "address__startswith": prefix})
+    return list(wallets.values_list("account_id", flat=True)[:MOST_FOUND])
+
+
+def label(account: User) -> str:
+    """What an operator calls an account: its user name, its first wallet, or its id. Reads the wallets."""
+    if account.username:
+        return account.username
+    wallets = sorted(account.wallets.all(), key=lambda wallet: wallet.created_at)
+    if not wallets:
+        return str(account.pk)
+    return addresses.checksum(Address(wallets[0].address))
+
+
+class AccountFilter(admin.SimpleListFilter):
+    """Shows only what belongs to the account in the address, as links from its page ask; there is no list of all accounts
+    to choose from."""
+
+    title = "account"
+    parameter_name = "account__id__exact"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        wanted = request.GET.get(self.parameter_name)
+        if wanted is None:
+            return []
+        identifier = uuid_of(wanted)
+        account = None if identifier is None else User.objects.prefetch_related("wallets").filter(pk=identifier).first()
+        return [(wanted, "unknown" if account is None else label(account))]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
+        if self.value() is None:
+            return queryset
+        identifier = uuid_of(str(self.value()))
+        return queryset.none() if identifier is None else queryset.filter(account_id=identifier)
