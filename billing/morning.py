@@ -6,7 +6,7 @@ from typing import Final
 
 from django.conf import settings
 from django.db import connection
-from django.db.models import Count, Min, Q, QuerySet, Sum
+from django.db.models import Count, Q, QuerySet, Sum
 
 from accounts.models import User
 from billing import charts, ledger_checks, totals, upstream_health
@@ -221,9 +221,10 @@ def _looks(midnight: datetime, now: datetime, *, frozen_accounts: int, suspended
     overdue = Hold.objects.filter(status=HoldStatus.PENDING, expires_at__lte=now)
     expired = Hold.objects.filter(status=HoldStatus.EXPIRED, resolved_at__gte=midnight, late_at=None)
     pending = TopUp.objects.filter(status=TopUpStatus.PENDING, created_at__lt=now - PENDING_AGE)
+    first = overdue.order_by("expires_at").values_list("expires_at", flat=True).first()
     return Looks(
-        overdue=_tally(overdue, "amount_nanousd"),
-        overdue_since=overdue.aggregate(first=Min("expires_at"))["first"],
+        overdue=Tally(0, 0) if first is None else _tally(overdue, "amount_nanousd"),
+        overdue_since=first,
         expired=_tally(expired, "amount_nanousd"),
         late=_tally(Hold.objects.filter(late_at__gte=midnight), "lost_nanousd"),
         pending_topups=_tally(pending, "amount_nanousd"),

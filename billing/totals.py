@@ -12,7 +12,7 @@ from dataclasses import astuple, dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 
-from django.db import connection
+from django.db import connection, transaction
 
 from billing.models import HourTotal
 
@@ -122,8 +122,11 @@ def fill(*, now: datetime) -> int:
 
 
 def forget() -> None:
-    """Forget what is stored: for who wrote calls into the past. The worker stores it anew."""
-    HourTotal.objects.all().delete()
+    """Forget what is stored: for who wrote calls into the past. The worker stores it anew. Locks the table, so that nobody
+    stores sums that were read before."""
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("LOCK TABLE billing_hourtotal IN EXCLUSIVE MODE")
+        HourTotal.objects.all().delete()
 
 
 def _stored(since: datetime, until: datetime) -> dict[datetime, Sums]:

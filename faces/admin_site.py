@@ -4,11 +4,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any, Final
 
+from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
-from django.http import HttpRequest, HttpResponseBase
+from django.core.exceptions import PermissionDenied
+from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.template.response import TemplateResponse
 from django.urls import reverse
+from django.utils import timezone
 from django.utils.text import capfirst
+
+from billing import jobs, morning
 
 RAIL: Final = {
     "People": (
@@ -77,6 +83,20 @@ class OperationsSite(AdminSite):
         groups = tuple(self._rail(request, context["available_apps"])) if context["has_permission"] else ()
         here = next((link for group in groups for link in group.links if link.is_current), None)
         return {**context, "rail": groups, "here": here}
+
+    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+        """The morning page, its figures for who may view transfers. Who may correct credit has the books checked from here."""
+        may_check = request.user.has_perm("billing.adjust_credit")
+        if request.method == "POST":
+            if not may_check:
+                raise PermissionDenied
+            jobs.check_ledger_soon()
+            messages.success(request, "The worker checks the ledger now. Open this page again in a minute.")
+            return HttpResponseRedirect(reverse("admin:index", current_app=self.name))
+        may_see = request.user.has_perm("billing.view_transfer")
+        figures = morning.figures(now=timezone.now()) if may_see else None
+        context = {**self.each_context(request), "title": self.index_title, "morning": figures, "may_check": may_check}
+        return TemplateResponse(request, "admin/index.html", {**context, **(extra_context or {})})
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
         """Who is signed in without being an operator is told so, once, with 403 instead of being sent round in circles."""
