@@ -143,7 +143,7 @@ class TestExtension:
         gate.open()
         stream.events()
         growing.check_charged(7, 40)
-        assert growing.hold().output_limit_tokens == 4 * SLICE
+        assert growing.hold().output_limit_tokens == 3 * SLICE
 
     def test_counts_tool_arguments(self, growing: Bench) -> None:
         call = {"index": 0, "function": {"name": "find", "arguments": "x" * 60}}
@@ -161,7 +161,7 @@ class TestExtension:
     def test_counts_what_the_upstream_says_if_that_is_more(self, growing: Bench) -> None:
         growing.upstream.streams(delta("a", usage=used(7, 100)), delta("b", usage=used(7, 101)), finish(), DONE)
         growing.events(max_tokens=1000)
-        assert growing.hold().output_limit_tokens == 3 * SLICE
+        assert growing.hold().output_limit_tokens == 2 * SLICE
         growing.check_charged(7, 101)
 
     def test_counts_by_the_models_tokenizer_where_the_operator_named_it(self, growing: Bench) -> None:
@@ -244,7 +244,7 @@ class TestCut:
         assert [choice["index"] for choice in events[-3]["choices"]] == [0, 1]
 
     def test_goes_on_when_money_came_back_before_the_wall(self, growing: Bench) -> None:
-        set_cap(growing, cost(BOUND, 2 * SLICE))
+        set_cap(growing, cost(BOUND, 2 * SLICE) + 1)
         other = holds.place(world.request(growing.user, growing.parent, rates=world.flat(cost(0, SLICE))))
         gate = Gate()
         growing.upstream.streams(*[delta(WORD)] * 7, gate, *[delta(WORD)] * 8, finish(), usage(7, 15), DONE)
