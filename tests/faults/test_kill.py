@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from billing import holds
+from billing import holds, reconcile
 from faces.gateway.database import conninfo
 from tests import world
 from tests.fakes.upstream import DONE, Gate, delta, finish, usage
@@ -106,6 +106,24 @@ class TestKilled:
         ]
         assert mine.hold().lost_nanousd == cost(7, 4)
         assert (world.money(mine.user), world.charges(mine.user)) == ((CREDIT, 0), [])
+
+    def test_while_its_hold_grew_gives_all_of_it_back_when_that_expires(self, process: Process, bench: Bench) -> None:
+        mine = Bench(process, bench.upstream)
+        mine.set_price(default_output_tokens=64, visible_output=True)
+        mine.set_upstream(on_hangup="cancel")
+        mine.upstream.streams(*[delta("word ")] * 9, Gate())
+        stream = mine.stream(max_tokens=1000)
+        mine.wait_until_held(cost(295, 128))
+        process.end(signal.SIGKILL)
+        assert is_lost(stream)
+        stream.close()
+        assert world.spent(mine.key) == world.spent(mine.parent) == (0, cost(295, 128))
+        assert reconcile.differences() == []
+        mine.expire()
+        assert (world.money(mine.user), world.spent(mine.key)) == ((CREDIT, 0), (0, 0))
+        extended = holds.extend(account_id=mine.user.id, hold_id=mine.hold().id, output_limit=500)
+        assert (extended.reason, world.money(mine.user)) == ("not_pending", (CREDIT, 0))
+        assert reconcile.differences() == []
 
 
 class TestStopped:
