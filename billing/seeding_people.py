@@ -4,7 +4,7 @@ written."""
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from random import Random
 from typing import Final, Literal
 
@@ -121,7 +121,8 @@ def person(*, rng: Random, kind: Kind, address: str, calls: int, opened_at: date
     ended = until - timedelta(days=2, hours=3) if kind == "frozen" else until
     running = rng.randint(1, 4) if kind in ("busy", "steady", "refunded") else 0
     made = Person(kind, address, opened_at, calls, keys, running)
-    shift, noise = rng.randrange(-7, 8), {}
+    shift = rng.randrange(-7, 8)
+    noise: dict[date, float] = {}
     shares = _shared(calls, [*(key.share for key in keys), 1])
     for key, share in zip([*keys, None], shares, strict=True):
         last = ended - timedelta(days=4) if key is not None and key.is_revoked else ended

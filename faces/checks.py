@@ -1,5 +1,6 @@
 """Settings that would be unsafe, as system checks with IDs. The server refuses to start on an error."""
 
+from decimal import Decimal
 from typing import Any
 
 from django.conf import settings
@@ -59,7 +60,7 @@ def production_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
 
 
 def money_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
-    """faces.E008 and E009, in every profile: an amount that is none would stop every settlement, not only the start."""
+    """faces.E008 to E010, in every profile: an amount that is none would stop every settlement, not only the start."""
     found: list[CheckMessage] = [
         Error(f"{name} is {getattr(settings, name)}", hint="Write USD from 0 to 999999.999999999.", id="faces.E008")
         for name in AMOUNTS
@@ -68,6 +69,9 @@ def money_settings(app_configs: Any, **kwargs: Any) -> list[CheckMessage]:
     if settings.FACES_HOLD_MARGIN_SECONDS < 1:
         hint = "Write whole seconds from 1: a hold must outlast its call."
         found.append(Error("FACES_HOLD_MARGIN_SECONDS is too small", hint=hint, id="faces.E009"))
+    if not _is_markup(settings.FACES_MARKUP):
+        hint = "Write a part of the published price from 0 to 10, with at most 6 decimals: 0.05 adds five percent."
+        found.append(Error(f"FACES_MARKUP is {settings.FACES_MARKUP}", hint=hint, id="faces.E010"))
     return found
 
 
@@ -76,6 +80,11 @@ def _is_amount(value: Any) -> bool:
         return parse_usd(value) >= 0
     except InvalidMoney:
         return False
+
+
+def _is_markup(value: Decimal) -> bool:
+    """Few decimals, so that its product with any published price is exact."""
+    return value.is_finite() and 0 <= value <= 10 and int(value.as_tuple().exponent) >= -6
 
 
 def _are_public() -> bool:

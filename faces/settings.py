@@ -34,6 +34,7 @@ FACES_CHAIN_IDS: list[int] = env.list(
 FACES_NONCE_SECONDS = 300
 FACES_JWT_SECONDS: int = env.int("FACES_JWT_SECONDS", 900)
 FACES_TEST_PAYMENTS: bool = env.bool("FACES_TEST_PAYMENTS", DEVELOPMENT)
+FACES_MARKUP: Decimal = env.decimal("FACES_MARKUP", Decimal("0.05"))
 FACES_TOPUP_MAX: Decimal = env.decimal("FACES_TOPUP_MAX", Decimal("10000"))
 FACES_KEY_TOPUP_DAILY: Decimal = env.decimal("FACES_KEY_TOPUP_DAILY", Decimal("100"))
 FACES_LOSS_LIMIT_MODEL: Decimal = env.decimal("FACES_LOSS_LIMIT_MODEL", Decimal("5"))
