@@ -5,12 +5,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
+from uuid import UUID
 
 from faces.lib.errors import InvalidInput
 
 DAY: Final = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 DEFAULT_DAYS: Final = 30
 EARLIEST: Final = date(1970, 1, 1)
+SLACK: Final = timedelta(hours=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +30,13 @@ class Days:
         """The first moment after the last day."""
         return datetime.combine(self.last, time.min, UTC) + timedelta(days=1)
 
+    @property
+    def ids(self) -> tuple[UUID, UUID]:
+        """The UUIDv7s between which rows of these days have theirs (RFC 9562 §5.7: they begin with the time). An hour wide of
+        them at both ends, since an id is made a moment before its row's time is taken, by another clock: to narrow a range by
+        an index, not to decide it."""
+        return _floor(self.start - SLACK), _floor(self.end + SLACK)
+
 
 def of_query(query: Mapping[str, str], *, today: date) -> Days:
     """The days of `?start_date=` and `?end_date=`; the last 30 where they are not named. Raises InvalidInput."""
@@ -40,6 +49,11 @@ def open_of_query(query: Mapping[str, str], *, today: date) -> Days | None:
     beginning. None if neither is. Raises InvalidInput."""
     first, last = _day(query, "start_date"), _day(query, "end_date")
     return None if first is None and last is None else _range(first or EARLIEST, last or today)
+
+
+def _floor(moment: datetime) -> UUID:
+    """The least UUIDv7 of a millisecond."""
+    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
 
 
 def _range(first: date, last: date) -> Days:

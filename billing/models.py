@@ -310,6 +310,11 @@ class TopUp(models.Model):
     def __str__(self) -> str:
         return f"top-up {self.id}"
 
+    @property
+    def kept_nanousd(self) -> int:
+        """What was paid, less what was given back."""
+        return self.amount_nanousd - self.refunded_nanousd
+
 
 class PaymentReference(models.Model):
     """A payment made elsewhere → its top-up: unique in the whole installation, so that no payment credits twice."""

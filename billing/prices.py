@@ -74,3 +74,8 @@ def save(*, model: str, changes: dict[str, Any]) -> tuple[Price, bool]:
     check(price)
     price.save()
     return price, is_new
+
+
+def serve(*, model: str) -> bool:
+    """End the suspension of a model for its losses: an operator has looked. False if it was not suspended."""
+    return Price.objects.filter(model=model, suspended_at__isnull=False).update(suspended_at=None) > 0

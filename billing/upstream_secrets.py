@@ -22,6 +22,8 @@ def read(*, env: str, file: str) -> str | None:
             value = _file_secret(file, changed_at)
         except OSError as error:
             raise SecretMissing(f"the file {file} cannot be read: {error.strerror}") from None
+        except ValueError:
+            raise SecretMissing(f"the file {file} is not text") from None
         if not value:
             raise SecretMissing(f"the file {file} is empty")
         return value

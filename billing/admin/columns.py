@@ -1,0 +1,84 @@
+"""What the lists and forms about money show of a row: amounts in USD, and links to what it belongs to."""
+
+from typing import Any
+from urllib.parse import urlencode
+from uuid import UUID
+
+from django import forms
+from django.contrib import admin
+from django.contrib.admin.utils import quote
+from django.core.exceptions import ValidationError
+from django.db.models import Model
+from django.urls import reverse
+from django.utils.html import format_html
+from django.utils.safestring import SafeString
+
+from faces.lib.money import InvalidMoney, parse_usd_text, usd_text
+
+
+class UsdField(forms.CharField):
+    """An amount in USD as people write it, nano-USD inside. Empty is None where it may be empty."""
+
+    widget = forms.TextInput(attrs={"inputmode": "decimal", "autocomplete": "off"})
+
+    def prepare_value(self, value: Any) -> Any:
+        return usd_text(value) if isinstance(value, int) else value
+
+    def to_python(self, value: Any) -> Any:
+        text = super().to_python(value)
+        if not text:
+            return None
+        try:
+            return parse_usd_text(text)
+        except InvalidMoney as error:
+            raise ValidationError(str(error)) from None
+
+    def has_changed(self, initial: Any, data: Any) -> bool:
+        try:
+            return bool(self.to_python(data) != initial)
+        except ValidationError:
+            return True
+
+
+def usd(field: str, title: str) -> Any:
+    """A column that shows an amount in USD."""
+
+    @admin.display(description=title, ordering=field)
+    def column(self: Any, row: Model) -> str | None:
+        value = getattr(row, field)
+        return None if value is None else usd_text(value)
+
+    return column
+
+
+def link(url: str, text: object) -> SafeString:
+    return format_html('<a href="{}">{}</a>', url, text)
+
+
+def rows_of(model: str, search: object, text: str) -> SafeString:
+    """A link to a list of money rows that finds `search`."""
+    return link(f"{reverse(f'admin:billing_{model}_changelist')}?{urlencode({'q': str(search)})}", text)
+
+
+def row_of(model: str, identifier: object, text: object = None) -> SafeString:
+    """A link to one money row."""
+    url = reverse(f"admin:billing_{model}_change", args=[quote(str(identifier))])
+    return link(url, identifier if text is None else text)
+
+
+def account_of(account_id: UUID) -> SafeString:
+    return link(reverse("admin:accounts_user_change", args=[account_id]), account_id)
+
+
+class Linked:
+    """Columns of rows that belong to an account and perhaps to a key."""
+
+    @admin.display(description="account")
+    def account_link(self, row: Any) -> SafeString:
+        return account_of(row.account_id)
+
+    @admin.display(description="key")
+    def key_link(self, row: Any) -> SafeString | None:
+        if row.key_id is None:
+            return None
+        return link(reverse("admin:apikeys_apikey_change", args=[row.key_id]), row.key_id)
