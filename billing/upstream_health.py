@@ -25,17 +25,21 @@ WORDS: Final = {
 a refusal too: the hold does not tell them apart."""
 
 HEALTH_SQL: Final = """
-WITH hour AS (
-    SELECT upstream, outcome, resolved_at, resolved_at - placed_at AS duration, upstream_cost_nanousd AS cost,
-        outcome = ANY (%(failures)s) AS is_failed, row_number() OVER (PARTITION BY upstream ORDER BY resolved_at DESC) AS rank
+WITH sums AS (
+    SELECT upstream, count(*) AS calls, count(*) FILTER (WHERE outcome = ANY (%(failures)s)) AS failed,
+        percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY date_part('epoch', resolved_at - placed_at)) AS seconds,
+        count(upstream_cost_nanousd) AS known_calls, coalesce(sum(upstream_cost_nanousd), 0)::bigint AS cost
     FROM billing_hold
-    WHERE resolved_at >= %(since)s AND resolved_at < %(until)s AND status IN ('settled', 'released') AND upstream <> '')
-SELECT upstream, count(*), count(*) FILTER (WHERE is_failed),
-    percentile_disc(ARRAY[0.5, 0.99]) WITHIN GROUP (ORDER BY duration), count(cost), coalesce(sum(cost), 0)::bigint,
-    count(*) FILTER (WHERE rank <= %(last)s), count(*) FILTER (WHERE rank <= %(last)s AND is_failed),
-    min(resolved_at) FILTER (WHERE rank <= %(last)s AND is_failed),
-    mode() WITHIN GROUP (ORDER BY outcome) FILTER (WHERE rank <= %(last)s AND is_failed)
-FROM hour GROUP BY upstream
+    WHERE resolved_at >= %(since)s AND resolved_at < %(until)s AND status IN ('settled', 'released') AND upstream <> ''
+    GROUP BY upstream)
+SELECT sums.*, newest.* FROM sums, LATERAL (
+    SELECT count(*), count(*) FILTER (WHERE is_failed), min(resolved_at) FILTER (WHERE is_failed),
+        mode() WITHIN GROUP (ORDER BY outcome) FILTER (WHERE is_failed)
+    FROM (
+        SELECT resolved_at, outcome, outcome = ANY (%(failures)s) AS is_failed FROM billing_hold
+        WHERE resolved_at >= %(since)s AND resolved_at < %(until)s AND status IN ('settled', 'released')
+            AND upstream = sums.upstream
+        ORDER BY resolved_at DESC LIMIT %(last)s) last) newest
 """
 
 
@@ -99,8 +103,8 @@ def _recent(now: datetime) -> dict[str, Recent]:
             name: Recent(
                 calls=calls,
                 failed=failed,
-                p50_ms=p50 // timedelta(milliseconds=1),
-                p99_ms=p99 // timedelta(milliseconds=1),
+                p50_ms=round(p50 * 1000),
+                p99_ms=round(p99 * 1000),
                 known_calls=known,
                 cost_nanousd=cost,
                 last=last,

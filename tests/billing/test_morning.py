@@ -1,15 +1,21 @@
 """The operator's front page: figures an accountant can add up by hand, day boundaries in UTC, and nothing hidden."""
 
+import re
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import Group
 from django.db import connection
+from django.test import Client
+from django.utils import timezone
+from procrastinate.contrib.django.models import ProcrastinateJob
 from uuid_utils.compat import uuid7
 
 from accounts.models import User
 from billing import holds, ledger, ledger_checks, morning, totals, upstream_health
 from billing.models import (
+    CreditAccount,
     HourTotal,
     LedgerCheck,
     Party,
@@ -363,3 +369,87 @@ class TestLedgerChecks:
         assert (check.checked_at, check.difference_count, check.findings) == (NOW, 0, "")
         assert ledger_checks.latest() == check
         check.delete()
+
+
+def operator(*roles: str, **fields: Any) -> Client:
+    """A browser of somebody who operates, in these groups."""
+    user = User.objects.create_user(username=f"operator-{uuid7()}", is_staff=True, **fields)
+    user.groups.set(Group.objects.filter(name__in=roles))
+    browser = Client()
+    browser.force_login(user)
+    return browser
+
+
+class TestPage:
+    def test_shows_the_figures_to_whoever_may_view_transfers(self) -> None:
+        user, now = rich(), timezone.now()
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        pay(user, midnight, 1275 * world.USD)
+        call(user, midnight, charged=386_410_000_001, cost=368_020_000_000)
+        call(user, midnight, charged=1)
+        Upstream.objects.create(name="fast-eu", base_url="http://127.0.0.1:9/v1")
+        page = operator("support").get("/admin/")
+        text = page.content.decode()
+        assert "$1,275.00" in text
+        assert '<data class="money" value="386.410000002">$386.42</data>' in text
+        assert "known for 1 of 2 calls" in text
+        assert '<data class="money" value="18.390000001">$18.39</data>' in text
+        assert "4.75% of those calls" in text
+        assert "Ledger not checked yet" in text
+        assert "fast-eu" in text
+        assert "style=" not in text
+        assert "Check now" not in text
+
+    def test_shows_nobody_else_a_figure(self) -> None:
+        user = rich()
+        pay(user, timezone.now(), 1275 * world.USD)
+        page = operator().get("/admin/")
+        assert page.status_code == 200
+        assert "The figures are not shown to you" in page.content.decode()
+        assert "1,275" not in page.content.decode()
+
+    def test_tells_a_new_installation_what_to_do_first(self) -> None:
+        assert not CreditAccount.objects.exists()
+        page = operator(is_superuser=True).get("/admin/").content.decode()
+        assert "manage.py upstream main" in page
+        assert "manage.py price" in page
+        assert "Money in" not in page
+
+    def test_checks_the_ledger_for_who_may_correct_it(self) -> None:
+        browser = operator("finance")
+        assert "Check now" in browser.get("/admin/").content.decode()
+        for _ in range(2):
+            assert browser.post("/admin/", {"check": "ledger"}).status_code == 302
+        waiting = ProcrastinateJob.objects.filter(task_name="billing.jobs.check_ledger", status="todo")
+        assert waiting.count() == 1
+
+    def test_checks_nothing_for_who_only_looks(self) -> None:
+        assert operator("support").post("/admin/", {"check": "ledger"}).status_code == 403
+        assert not ProcrastinateJob.objects.filter(task_name="billing.jobs.check_ledger").exists()
+
+    def test_checks_nothing_for_another_site(self) -> None:
+        browser = operator("finance")
+        forged = Client(enforce_csrf_checks=True)
+        forged.cookies = browser.cookies
+        assert forged.post("/admin/", {"check": "ledger"}).status_code == 403
+
+    def test_names_what_is_wrong_and_links_to_it(self) -> None:
+        check = LedgerCheck.objects.create(
+            checked_at=timezone.now(), duration_seconds=1, difference_count=1, findings="<b>balance"
+        )
+        Upstream.objects.create(name="main", base_url="http://127.0.0.1:9/v1", api_key_env="FACES_TEST_NO_SUCH_KEY")
+        Price.objects.create(
+            model="a/b_c", upstream_id="main", input_price_nanousd=1, output_price_nanousd=1, suspended_at=NOW
+        )
+        rich()
+        browser = operator(is_superuser=True)
+        page = browser.get("/admin/").content.decode()
+        assert "The ledger does not add up: 1 difference." in page
+        assert "&lt;b&gt;balance" in page
+        assert "1 more note" in page
+        links = {
+            href for href in re.findall(r'href="(/admin/[^"]+)"', page) if str(check.pk) in href or "price" in href
+        }
+        assert len(links) >= 3
+        for link in re.findall(r'href="(/admin/[^"]*)"', page):
+            assert browser.get(link.replace("&amp;", "&")).status_code == 200, link
