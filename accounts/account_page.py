@@ -6,7 +6,7 @@ Accounts know nothing of keys and money: the lists of the layers above are linke
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from django.urls import NoReverseMatch, reverse
+from django.urls import reverse
 
 from accounts.models import User
 from faces.lib.verbs import Link
@@ -31,17 +31,19 @@ def context(account: User, operator: Any, *, may: bool) -> dict[str, Any]:
         "held_nanousd": held,
         "available_nanousd": balance - held,
         "lists": [
-            Link(text, f"{reverse(f'admin:{app}_{model}_changelist')}?{urlencode({'account__id__exact': account.pk})}")
+            Link(text, _list(app, model, account))
             for text, app, model in LISTS
             if operator.has_perm(f"{app}.view_{model}")
         ],
-        "log": f"{reverse('admin:admin_logentry_changelist')}?{urlencode({'q': account.pk})}",
+        "log": _list("admin", "logentry", account) if operator.has_perm("admin.view_logentry") else None,
         "grant": _grant(account) if operator.has_perm("billing.adjust_credit") else None,
     }
 
 
-def _grant(account: User) -> str | None:
-    try:
-        return f"{reverse('admin:billing_creditaccount_grant')}?{urlencode({'account': account.pk})}"
-    except NoReverseMatch:
-        return None
+def _list(app: str, model: str, account: User) -> str:
+    """The list of what belongs to the account: every list of ours is searched by an account's id."""
+    return f"{reverse(f'admin:{app}_{model}_changelist')}?{urlencode({'q': account.pk})}"
+
+
+def _grant(account: User) -> str:
+    return f"{reverse('admin:billing_creditaccount_grant')}?{urlencode({'account': account.pk})}"

@@ -63,7 +63,7 @@ class AccountAdmin(VerbsAdmin, UserAdmin):  # type: ignore[type-arg]
     add_form = NewOperatorForm
     change_password_form = PasswordForm
     verbs = VERBS
-    list_display = ("name", "addresses", "state", "role", "created_at")
+    list_display = ("name", "id", "state", "role", "created_at")
     list_filter = (StateFilter,)
     search_fields = ("id",)
     search_help_text = "An id, a wallet's address or its beginning, the beginning of a user name or e-mail address"
@@ -88,8 +88,10 @@ class AccountAdmin(VerbsAdmin, UserAdmin):  # type: ignore[type-arg]
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         return STATE if _is_superuser(request) else (*STATE, "username", *RIGHTS)
 
-    def get_form(self, request: HttpRequest, obj: User | None = None, **kwargs: Any) -> "type[ModelForm[User]]":
-        form: Any = super().get_form(request, obj, **kwargs)
+    def get_form(
+        self, request: HttpRequest, obj: User | None = None, change: bool = False, **kwargs: Any
+    ) -> "type[ModelForm[User]]":
+        form: Any = super().get_form(request, obj, change=change, **kwargs)
         form.operator_id = request.user.pk
         return form  # type: ignore[no-any-return]
 
@@ -140,10 +142,6 @@ class AccountAdmin(VerbsAdmin, UserAdmin):  # type: ignore[type-arg]
     def name(self, account: User) -> str:
         return lookup.label(account)
 
-    @admin.display(description="wallets")
-    def addresses(self, account: User) -> str:
-        return ", ".join(wallet.address for wallet in account.wallets.all())
-
     @admin.display(description="state")
     def state(self, account: User) -> str:
         if not account.is_active:
@@ -193,7 +191,7 @@ class UsedNonceAdmin(ReadOnlyAdmin):
         return (queryset.filter(Q(pk=term) | Q(address=term)) if term else queryset), False
 
 
-class RoleAdmin(BoundedAdmin, GroupAdmin):  # type: ignore[type-arg]
+class RoleAdmin(BoundedAdmin, GroupAdmin):
     """The roles of `accounts.groups` are looked at here; groups of one's own are made."""
 
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:

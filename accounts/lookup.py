@@ -1,11 +1,6 @@
 """How an operator's lists find what belongs to an account, each way by an index."""
 
-from typing import Any
 from uuid import UUID
-
-from django.contrib import admin
-from django.db.models import QuerySet
-from django.http import HttpRequest
 
 from accounts import addresses
 from accounts.addresses import ADDRESS, Address
@@ -36,25 +31,3 @@ def label(account: User) -> str:
     if not wallets:
         return str(account.pk)
     return addresses.checksum(Address(wallets[0].address))
-
-
-class AccountFilter(admin.SimpleListFilter):
-    """Shows only what belongs to the account in the address, as links from its page ask; there is no list of all accounts
-    to choose from."""
-
-    title = "account"
-    parameter_name = "account__id__exact"
-
-    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        wanted = request.GET.get(self.parameter_name)
-        if wanted is None:
-            return []
-        identifier = uuid_of(wanted)
-        account = None if identifier is None else User.objects.prefetch_related("wallets").filter(pk=identifier).first()
-        return [(wanted, "unknown" if account is None else label(account))]
-
-    def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
-        if self.value() is None:
-            return queryset
-        identifier = uuid_of(str(self.value()))
-        return queryset.none() if identifier is None else queryset.filter(account_id=identifier)

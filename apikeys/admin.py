@@ -59,7 +59,7 @@ class CapFilter(admin.SimpleListFilter):
 class ApiKeyAdmin(VerbsAdmin, ReadOnlyAdmin):
     verbs = VERBS
     list_display = ("name", "prefix", "owner", "budget", "spent", "held", "state", "created_at", "last_used_at")
-    list_filter = (StateFilter, CapFilter, lookup.AccountFilter)
+    list_filter = (StateFilter, CapFilter)
     search_fields = ("id",)
     search_help_text = (
         "A key or its prefix, the beginning of its name, the id of a key or an account, a wallet's address"

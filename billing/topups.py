@@ -12,7 +12,7 @@ from django.db import transaction
 from uuid_utils.compat import uuid7
 
 from accounts.addresses import Address
-from accounts.models import Wallet
+from accounts.models import User, Wallet
 from apikeys.authentication import PermissionRefused
 from apikeys.credentials import Credential
 from billing import balances, ledger
@@ -74,9 +74,11 @@ def check_amount(amount_nanousd: int) -> int:
 
 
 def may_record(credential: Credential, *, names_customer: bool) -> bool:
-    """Whether the caller may record a payment made elsewhere: operators for any customer, everyone for themselves when test
-    payments are on."""
-    return credential.is_staff or (settings.FACES_TEST_PAYMENTS and not names_customer)
+    """Whether the caller may record a payment made elsewhere: operators who may give credit, for any customer; everyone for
+    themselves when test payments are on."""
+    if settings.FACES_TEST_PAYMENTS and not names_customer:
+        return True
+    return credential.is_staff and User.objects.get(pk=credential.account_id).has_perm("billing.adjust_credit")
 
 
 def order(*, credential: Credential, order: Order, idempotency_key: str | None, now: datetime) -> bytes:
