@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from django.contrib.auth.models import Group
 from django.contrib.admin.models import LogEntry
+from django.contrib.auth.models import Group
 from django.test import Client
 
 from accounts.groups import Role
