@@ -27,6 +27,8 @@ MONEY_FIELDS: Final = frozenset(
     }
 )
 LONGEST_TIMEOUT_SECONDS: Final = 86_400
+OWN_SETTINGS: Final = ("FACES_", "DATABASE_URL", "PGPASSWORD")
+"""How the names of the service's own settings begin. As an upstream's API key they would leave with the first call."""
 LONGEST_PATH: Final = 500
 """What the columns of addresses and file names take."""
 
@@ -47,6 +49,8 @@ def check(upstream: Upstream) -> None:
         errors["api_key_env"] = [
             "Write the name of an environment variable, such as OPENAI_API_KEY, never the key itself"
         ]
+    if upstream.api_key_env.startswith(OWN_SETTINGS):
+        errors["api_key_env"] = [f"{upstream.api_key_env} is the service's own and is sent to nobody; name another"]
     if not 1 <= upstream.timeout_seconds <= LONGEST_TIMEOUT_SECONDS:
         errors["timeout_seconds"] = [f"Write whole seconds from 1 to {LONGEST_TIMEOUT_SECONDS}"]
     if upstream.on_hangup not in OnHangup.values:

@@ -19,6 +19,7 @@ LOOKS: dict[str, tuple[str, dict[str, Any]]] = {
     "pending": ("Held now", {"status": HoldStatus.PENDING}),
     "lost": ("With a loss", {"lost_nanousd__gt": 0}),
     "expired": ("Expired: possibly lost", {"status": HoldStatus.EXPIRED}),
+    "late": ("Settled too late", {"late_at__isnull": False}),
     "counted": ("Counted by us", {"is_counted": True}),
 }
 MODELS = 100

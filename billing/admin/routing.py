@@ -56,10 +56,12 @@ class PriceForm(CheckedForm):
     checks = prices
     limit_field = forms.ChoiceField(
         choices=[(name, name) for name in prices.LIMIT_FIELDS],
+        initial=prices.LIMIT_FIELDS[0],
         help_text="The field in which this model is told how much it may answer.",
     )
     prompt_bound = forms.ChoiceField(
         choices=[(name, name) for name in (BYTES, *sorted(TOKENIZERS))],
+        initial=BYTES,
         help_text="How a prompt's most is counted before the call: by its bytes, always right, or by the model's exact "
         "tokenizer, closer. A wrong tokenizer here holds too little.",
     )

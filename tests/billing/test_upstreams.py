@@ -94,6 +94,8 @@ class TestCheck:
             ({"api_key_env": "A", "api_key_file": "/b"}, "api_key_file"),
             ({"api_key_env": "sk-proj-1"}, "api_key_env"),
             ({"api_key_env": "A" * 101}, "api_key_env"),
+            ({"api_key_env": "FACES_SECRET_KEY"}, "api_key_env"),
+            ({"api_key_env": "DATABASE_URL"}, "api_key_env"),
             ({"api_key_file": "/" + "a" * 500}, "api_key_file"),
             ({"api_key_file": "/a\nb"}, "api_key_file"),
         ],
