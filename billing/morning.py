@@ -263,7 +263,7 @@ def _upstream_notes(upstreams: list[Health], now: datetime) -> list[Note]:
 
 def _model_notes(suspended: list[str]) -> list[Note]:
     limit = usd_text(parse_usd(settings.FACES_LOSS_LIMIT_MODEL))
-    text = f"It lost more than ${limit} in a day. Its callers get 503 until you have looked and saved its price again."
+    text = f"It lost more than ${limit} in a day. Its callers get 503 until you serve it again on its price."
     return [Note("model", model, f"Model “{model}” is suspended.", text) for model in suspended]
 
 

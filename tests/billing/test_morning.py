@@ -9,11 +9,12 @@ from django.contrib.auth.models import Group
 from django.db import connection
 from django.test import Client
 from django.utils import timezone
+from procrastinate.contrib.django import app
 from procrastinate.contrib.django.models import ProcrastinateJob
 from uuid_utils.compat import uuid7
 
 from accounts.models import User
-from billing import holds, ledger, ledger_checks, morning, totals, upstream_health
+from billing import holds, jobs, ledger, ledger_checks, morning, totals, upstream_health
 from billing.models import (
     CreditAccount,
     HourTotal,
@@ -370,6 +371,20 @@ class TestLedgerChecks:
         assert ledger_checks.latest() == check
         check.delete()
 
+    def test_name_the_account_whose_balance_is_one_nano_dollar_off(self) -> None:
+        user = rich()
+        with connection.cursor() as cursor:
+            change = "UPDATE billing_creditaccount SET balance_nanousd = balance_nanousd + %s WHERE account_id = %s"
+            cursor.execute(change, [1, user.id])
+            check = ledger_checks.run(now=NOW)
+            cursor.execute(change, [-1, user.id])
+        assert check.difference_count == 1
+        assert check.findings == (
+            f"balance is not the sum of its transfers: account {user.id}, row {user.id}, "
+            "expected 1000.00 USD, found 1000.000000001 USD"
+        )
+        check.delete()
+
 
 def operator(*roles: str, **fields: Any) -> Client:
     """A browser of somebody who operates, in these groups."""
@@ -453,3 +468,19 @@ class TestPage:
         assert len(links) >= 3
         for link in re.findall(r'href="(/admin/[^"]*)"', page):
             assert browser.get(link.replace("&amp;", "&")).status_code == 200, link
+
+
+class TestJobs:
+    def test_check_the_ledger_every_hour_and_fill_totals_every_ten_minutes(self) -> None:
+        periods = {task.task.name: task.cron for task in app.periodic_registry.periodic_tasks.values()}
+        assert periods["billing.jobs.check_ledger"] == "5 * * * *"
+        assert periods["billing.jobs.fill_totals"] == "*/10 * * * *"
+
+    def test_forget_old_checks_but_not_what_they_found(self) -> None:
+        now = timezone.now()
+        for age, count in ((1, 0), (61, 0), (400, 3)):
+            LedgerCheck.objects.create(
+                checked_at=now - timedelta(days=age), duration_seconds=1, difference_count=count, findings=""
+            )
+        jobs.prune(timestamp=0)
+        assert sorted(LedgerCheck.objects.values_list("difference_count", flat=True)) == [0, 3]
