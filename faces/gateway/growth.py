@@ -23,7 +23,8 @@ MARGIN_TOKENS: Final = 128
 """A choice: what may be made between the cut and the upstream's stop, and what a template writes around a tool call."""
 AHEAD_TOKENS: Final = 256
 """A choice: how long before the wall more is asked for. At a thousand tokens a second a quarter of a second."""
-PART_OF_SLICE: Final = 4
+MARGIN_PART: Final = 4
+AHEAD_PART: Final = 2
 """Neither is more than this part of a slice, else a short one would be all margin."""
 WAIT_SECONDS: Final = 2
 """At the wall a stream waits this long for the database; then it is cut."""
@@ -53,7 +54,7 @@ class Growth:
 
     @property
     def _wall(self) -> int:
-        return self.choices * (self.held - min(MARGIN_TOKENS, self.slice // PART_OF_SLICE))
+        return self.choices * (self.held - min(MARGIN_TOKENS, self.slice // MARGIN_PART))
 
     def wants_more(self, arrived: int) -> bool:
         return self.held < self.limit and arrived >= self._next_try
@@ -70,7 +71,7 @@ class Growth:
     def grant(self, held: int) -> None:
         self.held = held
         self.refusal = ""
-        self._next_try = self._wall - self.choices * min(AHEAD_TOKENS, self.slice // PART_OF_SLICE)
+        self._next_try = self._wall - self.choices * min(AHEAD_TOKENS, self.slice // AHEAD_PART)
 
     def refuse(self, reason: str, arrived: int) -> None:
         """Money that other calls hold may come back: asked again half way to the wall."""

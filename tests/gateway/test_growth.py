@@ -135,7 +135,7 @@ class TestExtension:
     def test_comes_before_it_is_needed(self, growing: Bench, member: str) -> None:
         gate = Gate()
         word = chunk([{"index": 0, "delta": {member: WORD}, "finish_reason": None}])
-        growing.upstream.streams(*[word] * 9, gate, *[word] * 20, finish(), usage(7, 40), DONE)
+        growing.upstream.streams(*[word] * 9, gate, *[word] * 18, finish(), usage(7, 40), DONE)
         stream = growing.stream(max_tokens=1000)
         for _ in range(9):
             stream.event()
