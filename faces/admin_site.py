@@ -84,14 +84,18 @@ class OperationsSite(AdminSite):
         here = next((link for group in groups for link in group.links if link.is_current), None)
         return {**context, "rail": groups, "here": here}
 
-    def index(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
+    def index(  # type: ignore[override]  # Django's own never redirects
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
         """The morning page, its figures for who may view transfers. Who may correct credit has the books checked from here."""
         may_check = request.user.has_perm("billing.adjust_credit")
         if request.method == "POST":
             if not may_check:
                 raise PermissionDenied
-            jobs.check_ledger_soon()
-            messages.success(request, "The worker checks the ledger now. Open this page again in a minute.")
+            if jobs.check_ledger_soon():
+                messages.success(request, "A check of the ledger is queued. Its result stands here when it is done.")
+            else:
+                messages.warning(request, "A check of the ledger was queued before, and no worker has taken it yet.")
             return HttpResponseRedirect(reverse("admin:index", current_app=self.name))
         may_see = request.user.has_perm("billing.view_transfer")
         figures = morning.figures(now=timezone.now()) if may_see else None
