@@ -66,7 +66,9 @@ INSTALLED_APPS = [
     "accounts",
     "apikeys",
     "billing",
+    "django.forms",
 ]
+FORM_RENDERER = "django.forms.renderers.TemplatesSetting"
 
 MIDDLEWARE = [
     "faces.middleware.request_id",
