@@ -1,5 +1,6 @@
 """The pages about money: billing, statement, receipts, usage, prices."""
 
+from collections import Counter
 from decimal import Decimal, InvalidOperation
 from typing import Any, Final
 from urllib.parse import urlencode
@@ -25,6 +26,7 @@ from faces.lib.money import InvalidMoney, parse_usd, usd_text
 
 PICKS: Final = (10, 25, 50, 100)
 PAYMENTS: Final = 20
+MOST_KEYS: Final = 200
 SIGNED_IN: Final = "Signed in"
 
 
@@ -38,7 +40,7 @@ def billing(request: HttpRequest) -> HttpResponseBase:
         try:
             _test_payment(request, amount)
         except FacesError as error:
-            problem = _sentence(error)
+            problem = error.sentence
         else:
             return HttpResponseRedirect(reverse("billing"))
     account_id = account_of(request).pk
@@ -91,14 +93,16 @@ def statement(request: HttpRequest) -> HttpResponseBase:
     context: dict[str, Any] = {"place": "billing", "query": query, "codes": TransferCode.choices}
     try:
         span = days.open_of_query(query, today=timezone.now().date())
-        code = query.get("code")
-        rows = statements.transfers(account_id, days=span, code=code if code in TransferCode.values else None)
+        code, key_id = query.get("code"), _key_id(query)
+        context["keys"] = _keys(account_id, key_id)
+        kind = code if code in TransferCode.values else None
+        rows = statements.transfers(account_id, days=span, code=kind, key_id=key_id)
         if query.get("format") == "csv":
             lines = (tuple(entry_row(entry).values()) for entry in statements.all_entries(account_id, rows))
             return csv_files.response("statement.csv", ENTRY_FIELDS, lines)
         found, cursor = pages.page(rows, query)
     except InvalidInput as error:
-        return render(request, "billing/statement.html", {**context, "problem": _sentence(error)}, status=400)
+        return render(request, "billing/statement.html", {**context, "problem": error.sentence}, status=400)
     entries = statements.entries(account_id, found)
     names = calls.key_names(account_id, {row.hold.key_id for row in entries if row.hold and row.hold.key_id})
     lines_shown = [(row, SIGNED_IN if row.hold and not row.hold.key_id else _name(names, row)) for row in entries]
@@ -116,23 +120,24 @@ def usage_page(request: HttpRequest) -> HttpResponseBase:
     """What cost what: a chart by key, model or in all, and the sums behind it."""
     account_id = account_of(request).pk
     query = _query(request)
-    keys = dict(ApiKey.objects.filter(account_id=account_id).order_by("name").values_list("id", "name"))
-    context: dict[str, Any] = {"place": "usage", "query": query, "keys": keys, "models": _models(account_id)}
+    context: dict[str, Any] = {"place": "usage", "query": query, "models": _models(account_id)}
     group_by = query.get("group_by", "api_key_id")
     group_by = group_by if group_by in usage.GROUPS else "api_key_id"
     try:
         span = days.of_query(query, today=timezone.now().date())
+        filters = _filters(query)
     except InvalidInput as error:
-        return render(request, "billing/usage.html", {**context, "problem": _sentence(error)}, status=400)
-    filters = _filters(query)
+        return render(request, "billing/usage.html", {**context, "problem": error.sentence}, status=400)
+    context["keys"] = _keys(account_id, filters.get("key_id"))
     rows = usage.rows(account_id=account_id, group_by=group_by, days=span, **filters)
     if query.get("format") == "csv":
         return csv_files.response("usage.csv", USAGE_FIELDS, (tuple(usage_row(row).values()) for row in rows))
     by = None if group_by == "date" else group_by
+    names = _names_of(account_id, rows) if group_by == "api_key_id" else {}
     series = usage.per_day(account_id=account_id, days=span, by=by, **filters)
 
     def label(value: str) -> str:
-        return (_key_label(keys, value) if group_by == "api_key_id" else value) if by else "Spend"
+        return (_key_label(names, value) if group_by == "api_key_id" else value) if by else "Spend"
 
     named = _named(series, label)
     context |= {
@@ -158,14 +163,23 @@ def _query(request: HttpRequest) -> dict[str, str]:
     return {name: str(value) for name, value in request.GET.items() if value}
 
 
-def _sentence(error: FacesError) -> str:
-    if isinstance(error.detail, str):
-        return error.detail
-    return " ".join(sentence for sentences in error.detail.values() for sentence in sentences)
-
-
 def _name(names: dict[UUID, str], entry: statements.Entry) -> str:
     return names.get(entry.hold.key_id, "") if entry.hold and entry.hold.key_id else ""
+
+
+def _keys(account_id: UUID, chosen: UUID | None) -> dict[UUID, str]:
+    """Keys to choose from, by name: the newest, revoked ones too, and the one chosen. Of one name, the id's end tells."""
+    rows = ApiKey.objects.filter(account_id=account_id).values_list("id", "name")
+    found = dict(rows.order_by("-id")[:MOST_KEYS])
+    if chosen is not None and chosen not in found:
+        found |= dict(rows.filter(id=chosen))
+    taken = Counter(found.values())
+    named = {key_id: name if taken[name] == 1 else f"{name} {str(key_id)[-4:]}" for key_id, name in found.items()}
+    return dict(sorted(named.items(), key=lambda item: (item[1].casefold(), item[0])))
+
+
+def _names_of(account_id: UUID, rows: list[usage.Row]) -> dict[UUID, str]:
+    return calls.key_names(account_id, {key_id for row in rows if (key_id := pages.uuid_of(row.group_key)) is not None})
 
 
 def _key_label(keys: dict[UUID, str], value: str) -> str:
@@ -187,9 +201,19 @@ def _models(account_id: UUID) -> list[str]:
     return list(usage.settled(account_id, span).values_list("model", flat=True).distinct().order_by("model")[:100])
 
 
+def _key_id(query: dict[str, str]) -> UUID | None:
+    """The key that was chosen. Raises InvalidInput for what is no key's id."""
+    text = query.get("key")
+    key_id = None if text is None else pages.uuid_of(text)
+    if text is not None and key_id is None:
+        raise InvalidInput({"key": ["Choose a key of the list"]})
+    return key_id
+
+
 def _filters(query: dict[str, str]) -> dict[str, Any]:
+    """What narrows the calls. Raises InvalidInput."""
     filters: dict[str, Any] = {}
-    key_id = pages.uuid_of(query.get("key", ""))
+    key_id = _key_id(query)
     if key_id is not None:
         filters["key_id"] = key_id
     if "model" in query:

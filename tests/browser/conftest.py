@@ -40,14 +40,17 @@ const provider = (name) => ({
     return answer.result;
   },
 });
-window.testWallets().then((names) => {
-  const known = names.map((name) => Object.freeze({
-    info: { uuid: `test-${name}`, name, icon, rdns: `test.${name.toLowerCase().replace(" ", "")}` }, provider: provider(name),
-  }));
-  const announce = () => known.forEach((detail) => dispatchEvent(new CustomEvent("eip6963:announceProvider", { detail })));
-  addEventListener("eip6963:requestProvider", announce);
-  announce();
-});
+const announced = {};
+window.testAnnounce = async () => {
+  for (const name of await window.testWallets()) {
+    announced[name] ??= Object.freeze({
+      info: { uuid: `test-${name}`, name, icon, rdns: `test.${name.toLowerCase().replace(" ", "")}` }, provider: provider(name),
+    });
+    dispatchEvent(new CustomEvent("eip6963:announceProvider", { detail: announced[name] }));
+  }
+};
+addEventListener("eip6963:requestProvider", window.testAnnounce);
+window.testAnnounce();
 """
 
 

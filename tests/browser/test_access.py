@@ -1,16 +1,16 @@
 """Every page in a real browser, light and dark, on a phone and on a desk: axe-core finds nothing, nothing breaks the policy,
 nothing scrolls sideways. A picture of each lies in `var/shots` afterwards."""
 
-from collections.abc import Callable
 from importlib.resources import files
 from typing import Any, Final
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from tests import world
 from tests.browser import month
 from tests.browser.conftest import DECLINED, SHOTS, Person, Wallet
+from tests.service import Running
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -73,8 +73,7 @@ def eye(person: Person) -> Eye:
 class TestPages:
     """`person` also fails where the browser complained, and a broken policy is such a complaint."""
 
-    def test_of_an_account_at_work(self, person: Person, eye: Eye) -> None:
-        world.model("echo:", name="echo-of-access")
+    def test_of_keys_at_work(self, person: Person, eye: Eye) -> None:
         at_work = month.lived(person.wallet.address)
         person.come_in(at_work.user)
         key = {name: row.id for name, row in at_work.keys.items()}
@@ -84,6 +83,12 @@ class TestPages:
                            ("under paused", "key-frozen"), ("eu-west", "key-parent"), ("nightly summaries", "key-no-cap")):  # fmt: skip
             eye.visit(shot, f"/keys/{key[name]}")
         eye.visit("key-revoke", f"/keys/{key['batch']}/revoke")
+        assert eye.found == []
+
+    def test_of_money_at_work(self, person: Person, eye: Eye) -> None:
+        world.model("echo:", name=f"echo-of-{person.wallet.address}")
+        at_work = month.lived(person.wallet.address)
+        person.come_in(at_work.user)
         for group in ("api_key_id", "llm_model", "date"):
             eye.visit(f"usage-{group}", f"/usage?group_by={group}")
         eye.visit("usage-none", "/usage?start_date=2025-01-01&end_date=2025-01-31")
@@ -98,7 +103,7 @@ class TestPages:
         person.come_in(world.account())
         for name, path in (("overview-new", "/"), ("keys-empty", "/keys"), ("key-new", "/keys/new"), ("usage-new", "/usage"),
                            ("billing-new", "/billing"), ("statement-new", "/billing/statement"),
-                           ("statement-bad", "/billing/statement?start_date=tomorrow"), ("not-found", "/nothing-here")):  # fmt: skip
+                           ("statement-bad", "/billing/statement?start_date=2026-11-02&end_date=2026-11-01"), ("not-found", "/nothing-here")):  # fmt: skip
             eye.visit(name, path)
         page = person.page
         person.open("/keys/new")
@@ -154,3 +159,199 @@ class TestPages:
         expect(person.page.locator("#swagger-ui .info")).to_be_visible()
         eye.look("api-docs", without=["#swagger-ui"])
         assert eye.found == []
+
+
+FOCUSED: Final = """() => {
+  const at = document.activeElement;
+  const around = at.closest(".pick")?.querySelector("span") ?? at;
+  const [style, after] = [getComputedStyle(around), getComputedStyle(around, "::after")];
+  const width = (from) => (from.outlineStyle === "none" ? 0 : parseFloat(from.outlineWidth));
+  const box = around.getBoundingClientRect();
+  return {
+    name: at === document.body ? "" : `${at.tagName.toLowerCase()} ${at.id || at.name || at.textContent.trim().slice(0, 40)}`,
+    group: at.type === "radio" ? at.name : "",
+    outline: Math.max(width(style), width(after)),
+    isSeen: box.width > 0 && box.bottom > 0 && box.top < innerHeight,
+  };
+}"""
+CONTROLS: Final = """() => [...document.querySelectorAll("a[href], button, input:not([type=hidden]), select, textarea, summary, [tabindex='0']")]
+  .filter((one) => one.checkVisibility() && !one.disabled && one.tabIndex >= 0)
+  .map((one) => ({
+    name: `${one.tagName.toLowerCase()} ${one.id || one.name || one.textContent.trim().slice(0, 40)}`,
+    group: one.type === "radio" ? one.name : "",
+  }))"""
+PAGES: Final = ("/", "/keys", "/keys/new", "/usage", "/billing", "/billing/statement", "/prices", "/nothing-here")
+
+
+class TestKeyboard:
+    def walk(self, page: Page) -> list[str]:
+        """What is wrong on the way through the page by Tab alone."""
+        wanted = page.evaluate(CONTROLS)
+        reached: list[dict[str, Any]] = []
+        wrong = []
+        for _ in range(len(wanted) + 5):
+            page.keyboard.press("Tab")
+            at = page.evaluate(FOCUSED)
+            if not at["name"]:
+                break
+            reached.append(at)
+            if at["outline"] < 2 or not at["isSeen"]:
+                wrong.append(f"{page.url}: focus is not visible on {at}")
+        if reached[0]["name"] != "a Skip to content":
+            wrong.append(f"{page.url}: begins with {reached[0]}")
+        names, groups = {at["name"] for at in reached}, {at["group"] for at in reached}
+        wrong += [
+            f"{page.url}: never reached {one}"
+            for one in wanted
+            if one["name"] not in names and one["group"] not in groups - {""}
+        ]
+        return wrong
+
+    def test_reaches_every_control_of_every_page_and_shows_where_it_is(self, person: Person) -> None:
+        at_work = month.lived(person.wallet.address, calls_a_day=1)
+        person.come_in(at_work.user)
+        key = at_work.keys["web shop"].id
+        paths = (*PAGES, f"/keys/{key}", f"/keys/{key}/revoke", f"/billing/payments/{at_work.topup.id}")
+        wrong = []
+        for path in paths:
+            person.open(path)
+            wrong += self.walk(person.page)
+        assert wrong == []
+
+    def test_signs_in_makes_a_key_tops_up_and_signs_out(self, person: Person) -> None:
+        page = person.page
+        keys = page.keyboard
+
+        def go_to(name: str) -> None:
+            """Tab until the control of this name has the focus."""
+            for _ in range(60):
+                keys.press("Tab")
+                if page.evaluate(FOCUSED)["name"].endswith(name):
+                    return
+            pytest.fail(f"{name} cannot be reached on {page.url}")
+
+        person.open("/sign-in")
+        expect(page.get_by_role("button", name="Harbour Wallet")).to_be_visible()
+        go_to("Harbour Walletdetected")
+        keys.press("Enter")
+        page.wait_for_url(f"{person.site.url}/")
+        keys.press("Tab")
+        keys.press("Enter")  # past the navigation
+        assert page.url.endswith("#main")
+        keys.press("Tab")
+        assert page.evaluate(FOCUSED)["name"] == "a Make a key"
+        keys.press("Enter")
+        page.wait_for_url("**/keys/new")
+        go_to("input name")
+        keys.type("by keyboard")
+        go_to("input cap")
+        keys.type("-1")
+        keys.press("Enter")
+        expect(page.get_by_role("alert")).to_be_focused()
+        go_to("input cap")
+        keys.press("Control+a")
+        keys.type("0.50")
+        keys.press("Enter")
+        page.wait_for_selector("#secret")
+        go_to("Copy key")
+        keys.press("Enter")
+        expect(page.get_by_role("status")).to_have_text("Copied")
+        assert page.evaluate("navigator.clipboard.readText()").startswith("sk-faces-")
+        go_to("summary Python, openai")
+        keys.press("Enter")
+        expect(page.get_by_role("region", name="Python example")).to_be_visible()
+
+        person.open("/billing")
+        go_to("input amount")
+        keys.press("ArrowRight")
+        go_to("button Top up")
+        keys.press("Enter")
+        expect(page.get_by_role("status")).to_contain_text("$50.00 added.")
+
+        summary = page.locator("summary[aria-label^=Account]")
+        summary.focus()
+        keys.press("Enter")
+        expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+        keys.press("Tab")
+        keys.press("Escape")
+        expect(page.get_by_role("button", name="Sign out")).to_be_hidden()
+        expect(summary).to_be_focused()
+        keys.press("Enter")
+        go_to("button Sign out")
+        keys.press("Enter")
+        page.wait_for_url(f"{person.site.url}/sign-in")
+
+    def test_reads_a_chart_day_by_day(self, person: Person) -> None:
+        person.come_in(month.lived(person.wallet.address, calls_a_day=1).user)
+        person.open("/")
+        page = person.page
+        chart, readout = page.locator("[data-chart] svg[role=img]"), page.locator("[data-out]")
+        days = page.locator("[data-chart] .day")
+        said = [days.nth(at).get_attribute("data-read") for at in (0, 28, 29)]
+        chart.focus()
+        for key, words in (("ArrowLeft", said[2]), ("ArrowLeft", said[1]), ("ArrowRight", said[2]), ("ArrowRight", said[2]),
+                           ("Home", said[0]), ("ArrowLeft", said[0]), ("End", said[2]), ("Escape", "Spend per day")):  # fmt: skip
+            page.keyboard.press(key)
+            expect(readout).to_contain_text(str(words))
+
+
+class TestWithoutJavaScript:
+    def test_makes_a_key_tops_up_reads_and_revokes(self, browser: Browser, site: Running) -> None:
+        context = browser.new_context(java_script_enabled=False)
+        context.set_default_timeout(10_000)
+        person = Person(context, site)
+        page = person.page
+        person.come_in(world.account())
+        person.open("/keys/new")
+        page.get_by_label("Name").fill("plain")
+        page.get_by_label("Cap in USD").fill("2")
+        page.get_by_role("button", name="Make key").click()
+        assert page.locator("#secret").inner_text().startswith("sk-faces-")
+        page.get_by_role("link", name="I have stored it").click()
+        page.get_by_label("Cap in USD").fill("3")
+        page.get_by_role("button", name="Save").click()
+        expect(page.get_by_role("status")).to_contain_text("Saved.")
+        page.get_by_role("button", name="Freeze").click()
+        expect(page.get_by_role("status")).to_contain_text("plain is frozen.")
+        person.open("/billing")
+        page.get_by_label("$50", exact=True).check()
+        page.get_by_role("button", name="Top up").click()
+        expect(page.get_by_role("status")).to_contain_text("$50.00 added.")
+        page.get_by_role("link", name="Statement").click()
+        page.get_by_label("Kind").select_option("Top-up")
+        page.get_by_role("button", name="Show").click()
+        expect(page.get_by_role("cell", name="+50.000000000")).to_be_visible()
+        page.get_by_role("link", name="Keys", exact=True).click()
+        page.get_by_role("link", name="plain").click()
+        page.get_by_text("Same figures as a table").click()
+        expect(page.get_by_role("region", name="Spend per day, as a table")).to_be_visible()
+        page.get_by_role("link", name="Revoke").click()
+        page.get_by_role("button", name="Revoke plain").click()
+        expect(page.get_by_role("status")).to_contain_text("plain is revoked.")
+        page.locator("summary[aria-label^=Account]").click()
+        page.get_by_role("button", name="Sign out").click()
+        page.wait_for_url(f"{site.url}/sign-in")
+        context.close()
+        assert person.troubles == []
+
+
+class TestSentOnce:
+    def test_the_button_says_what_goes_on_until_the_answer_is_there(self, person: Person) -> None:
+        user = world.account()
+        person.come_in(user)
+        person.open("/billing")
+        page = person.page
+        held: list[Route] = []
+        page.route(
+            "**/billing", lambda route: held.append(route) if route.request.method == "POST" else route.continue_()
+        )
+        page.get_by_role("button", name="Top up").dblclick(no_wait_after=True)
+        busy = page.get_by_role("button", name="Topping up…")
+        expect(busy).to_be_disabled()
+        assert len(held) == 1
+        held[0].continue_()
+        expect(page.get_by_role("status")).to_contain_text("$25.00 added.")
+        expect(page.get_by_role("button", name="Top up")).to_be_enabled()
+        page.go_back()
+        expect(page.get_by_role("button", name="Top up")).to_be_enabled()
+        assert world.money(user) == (25 * world.USD, 0)

@@ -40,6 +40,26 @@
     for (const menu of $$(".menu[open]")) { menu.open = false; menu.querySelector("summary").focus(); }
   });
 
+  // Forms that move money, make a key or end one are sent once: until the answer is there, the button says what goes on.
+  const busy = new Map();
+  document.addEventListener("submit", (event) => {
+    const button = event.submitter;
+    if (!button?.dataset.busy) return;
+    if (busy.has(button)) return event.preventDefault();
+    busy.set(button, [...button.childNodes]);
+    button.replaceChildren(button.dataset.busy);
+    button.setAttribute("aria-busy", "true");
+    setTimeout(() => { button.disabled = true; }); // not before the form is read
+  });
+  addEventListener("pageshow", () => {
+    for (const [button, words] of busy) {
+      button.replaceChildren(...words);
+      button.disabled = false;
+      button.removeAttribute("aria-busy");
+    }
+    busy.clear();
+  });
+
   // Charts: read one day by pointer or by arrow keys. The figures are already in the page.
   for (const chart of $$("[data-chart]")) {
     const svg = chart.querySelector("svg[role=img]"), out = chart.querySelector("[data-out]");
