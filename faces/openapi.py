@@ -214,19 +214,24 @@ def _complete_chat() -> dict[str, Any]:
     answered = _json("ChatCompletion", "The completion; with `stream: true`, its chunks as server-sent events.")
     answered["content"]["text/event-stream"] = {}
     answered["headers"] = {
-        "X-Faces-Output-Limit": {"schema": whole(1), "description": "The output limit that was used, in tokens."}
+        "X-Faces-Output-Limit": {"schema": whole(1), "description": "The output limit that was used, in tokens."},
+        "X-Faces-Held": {
+            "schema": {"type": "string"},
+            "description": "What was held for the call when its answer began, in USD. The hold of a stream may grow.",
+        },
     }
     return _operation(
         "complete_chat",
         "Complete a chat",
         "Held before it runs at the most it can cost, and charged to the nano-dollar after it. An output limit that cannot be "
-        "paid is lowered, but never below 256 tokens.",
+        "paid is lowered, but never below 256 tokens. A stream may be held for slice by slice, and ends with `length` where "
+        "no further slice can be paid.",
         parameters=[
             {
                 "name": "X-Faces-Lower",
                 "in": "header",
                 "schema": one_of("no"),
-                "description": "`no`: refuse the call rather than lower its output limit.",
+                "description": "`no`: hold the full output limit or refuse the call.",
             }
         ],
         requestBody={"required": True, "content": {"application/json": {"schema": component("ChatRequest")}}},
