@@ -1,8 +1,11 @@
 import asyncio
-from typing import Any
+from typing import Any, Final
 
 from django.core.management.base import BaseCommand
 from procrastinate.contrib.django import app
+
+JOBS_AT_ONCE: Final = 3
+"""So that a check of a large ledger does not keep overdue holds waiting."""
 
 
 class Command(BaseCommand):
@@ -15,4 +18,4 @@ class Command(BaseCommand):
 
 async def _work(worker: Any) -> None:
     async with worker.open_async():
-        await worker.run_worker_async(delete_jobs="always", shutdown_graceful_timeout=10)
+        await worker.run_worker_async(concurrency=JOBS_AT_ONCE, delete_jobs="always", shutdown_graceful_timeout=10)
