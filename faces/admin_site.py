@@ -8,7 +8,7 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import PermissionDenied
-from django.http import HttpRequest, HttpResponse, HttpResponseBase, HttpResponseRedirect
+from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
@@ -102,7 +102,7 @@ class OperationsSite(AdminSite):
         context = {**self.each_context(request), "title": self.index_title, "morning": figures, "may_check": may_check}
         return TemplateResponse(request, "admin/index.html", {**context, **(extra_context or {})})
 
-    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponseBase:
+    def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Who is signed in without being an operator is told so, once, with 403 instead of being sent round in circles."""
         response = super().login(request, extra_context)
         if request.method == "GET" and request.user.is_authenticated and not self.has_permission(request):
