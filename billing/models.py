@@ -178,6 +178,7 @@ class Hold(models.Model):
             models.Index(fields=["resolved_at"], condition=models.Q(resolved_at__isnull=False), name="hold_resolved"),
             models.Index(fields=["late_at"], condition=models.Q(late_at__isnull=False), name="hold_late"),
             models.Index(fields=["model", "id"], name="hold_by_model"),
+            models.Index(fields=["account", "key_id", "id"], name="hold_by_key"),
             HashIndex(fields=["request_id"], name="hold_by_request"),
         ]
 
