@@ -6,7 +6,7 @@ SQL = Path(__file__).parent / "sql" / "audit_log.sql"
 BACK = """
 DROP TRIGGER audit_log_never_changes ON django_admin_log;
 DROP FUNCTION faces_refuse_log_change();
-DROP INDEX audit_log_newest, audit_log_by_operator, audit_log_by_kind, audit_log_by_object;
+DROP INDEX audit_log_newest, audit_log_by_object;
 """
 
 

@@ -1,7 +1,6 @@
--- The audit log is Django's admin log: what its lists are filtered by, and nobody changes an entry.
+-- The audit log is Django's admin log. Its operator and kind have an index of Django's; these are for its order and for one
+-- object's history.
 CREATE INDEX audit_log_newest ON django_admin_log (action_time DESC, id DESC);
-CREATE INDEX audit_log_by_operator ON django_admin_log (user_id, action_time DESC, id DESC);
-CREATE INDEX audit_log_by_kind ON django_admin_log (content_type_id, action_time DESC, id DESC);
 CREATE INDEX audit_log_by_object ON django_admin_log (object_id, action_time);
 
 -- Forgetting a kind of object that no longer exists (remove_stale_contenttypes) is the one change allowed.
