@@ -33,8 +33,13 @@ class Overview:
     has_calls: bool
 
     @property
+    def steps_left(self) -> int:
+        """Of a key, credit and a first call, how many are still to come."""
+        return [self.has_keys, self.last_topup is not None, self.has_calls].count(False)
+
+    @property
     def is_new(self) -> bool:
-        return not (self.has_calls and self.has_keys and self.last_topup is not None)
+        return self.steps_left > 0
 
 
 def read(account_id: UUID, balance: Balance, *, today: date) -> Overview:

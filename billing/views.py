@@ -53,7 +53,7 @@ def billing(request: HttpRequest) -> HttpResponseBase:
         "problem": problem,
         "payment_ref": request.POST.get("payment_ref") or f"test-{uuid7()}",
         "has_test_payments": settings.FACES_TEST_PAYMENTS,
-        "most": usd_text(int(settings.FACES_TOPUP_MAX * 10**9)),
+        "most_nanousd": parse_usd(settings.FACES_TOPUP_MAX),
     }
     return render(request, "billing/billing.html", context, status=400 if problem else 200)
 

@@ -80,8 +80,10 @@ def moment(at: datetime | None, short: bool = False) -> SafeString | str:
     """`24 Nov 2026, 14:07 UTC`; short, for tables under a head that says UTC: `24 Nov, 14:07:27`."""
     if at is None:
         return ""
-    text = f"{at.day} {at:%b, %H:%M:%S}" if short else f"{at.day} {at:%b %Y, %H:%M} UTC"
-    return format_html('<time datetime="{}">{}</time>', at.isoformat(), text)
+    if short:  # on a phone the day stands above the time
+        day, time = f"{at.day} {at:%b}", f"{at:%H:%M:%S}"
+        return format_html('<time datetime="{}"><span class="d">{}, </span>{}</time>', at.isoformat(), day, time)
+    return format_html('<time datetime="{}">{}</time>', at.isoformat(), f"{at.day} {at:%b %Y, %H:%M} UTC")
 
 
 @register.simple_tag

@@ -16,6 +16,8 @@ from eth_account.messages import encode_defunct
 from eth_account.signers.local import LocalAccount
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, sync_playwright
 
+from accounts import wallets
+from accounts.addresses import Address
 from accounts.models import User
 from tests.service import Running
 
@@ -135,6 +137,10 @@ class Person:
         self.open("/sign-in")
         self.page.get_by_role("button", name="Harbour Wallet").click()
         self.page.wait_for_url(f"{self.site.url}/")
+
+    def account(self) -> User:
+        """A new account of this person's wallet."""
+        return wallets.find_or_open(address=Address(self.wallet.address.lower())).account
 
     def come_in(self, user: User) -> None:
         """Be signed in as somebody without a wallet's help."""

@@ -100,7 +100,7 @@ class TestPages:
         assert eye.found == []
 
     def test_of_a_new_account_and_refused_forms(self, person: Person, eye: Eye) -> None:
-        person.come_in(world.account())
+        person.come_in(person.account())
         for name, path in (("overview-new", "/"), ("keys-empty", "/keys"), ("key-new", "/keys/new"), ("usage-new", "/usage"),
                            ("billing-new", "/billing"), ("statement-new", "/billing/statement"),
                            ("statement-bad", "/billing/statement?start_date=2026-11-02&end_date=2026-11-01"), ("not-found", "/nothing-here")):  # fmt: skip
