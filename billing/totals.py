@@ -36,9 +36,12 @@ FROM (
 GROUP BY 1
 """
 FINISHED_SQL: Final = """
-SELECT date_trunc('hour', least(%s, clock_timestamp(), min(xact_start)), 'UTC') FROM pg_stat_activity
-WHERE datname = current_database() AND backend_type = 'client backend' AND pid <> pg_backend_pid()
+SELECT date_trunc('hour', least(%s, clock_timestamp(), min(
+    CASE WHEN state IS NULL THEN clock_timestamp() - interval '1 day' ELSE xact_start END)), 'UTC')
+FROM pg_stat_activity WHERE datname = current_database() AND usesysid IS NOT NULL AND pid <> pg_backend_pid()
 """
+"""PostgreSQL does not say whether the connection of another role is in a transaction, unless ours is in `pg_read_all_stats`:
+its state is null, and it is taken for one that has been for a day. Processes of the server itself have no role."""
 FILL_SQL: Final = f"""
 INSERT INTO billing_hourtotal (hour, calls, charged_nanousd, late_calls, known_calls, known_charged_nanousd, cost_nanousd,
     lost_calls, lost_nanousd)
