@@ -1,5 +1,8 @@
 """What the lists and forms about money show of a row: amounts in USD, and links to what it belongs to."""
 
+from collections.abc import Callable
+from decimal import Decimal
+from operator import attrgetter
 from typing import Any
 from urllib.parse import urlencode
 from uuid import UUID
@@ -40,15 +43,24 @@ class UsdField(forms.CharField):
             return True
 
 
-def usd(field: str, title: str) -> Any:
-    """A column that shows an amount in USD."""
+def usd(amount: str | Callable[[Any], int | None], title: str) -> Any:
+    """A column of exact USD, nine decimals so that they stand under each other; empty where it is not known."""
+    read = attrgetter(amount) if isinstance(amount, str) else amount
 
-    @admin.display(description=title, ordering=field)
-    def column(self: Any, row: Model) -> str | None:
-        value = getattr(row, field)
-        return None if value is None else usd_text(value)
+    @admin.display(description=title)
+    def column(self: Any, row: Model) -> SafeString | None:
+        nanousd = read(row)
+        return None if nanousd is None else exact(nanousd)
 
     return column
+
+
+def exact(nanousd: int) -> SafeString:
+    text = f"{Decimal(nanousd).scaleb(-9):.9f}"
+    shown = text.replace("-", "−")
+    return format_html(
+        '<data class="money" value="{}">{}<span class="tail">{}</span></data>', text, shown[:-7], shown[-7:]
+    )
 
 
 def link(url: str, text: object) -> SafeString:

@@ -53,23 +53,20 @@ class GrantForm(forms.Form):
 
 @admin.register(CreditAccount)
 class CreditAccountAdmin(ExportedAdmin):
-    list_display = ("account_id", "balance", "held", "available")
+    list_display = ("account_id", "balance_usd", "held_usd", "available_usd")
     search_help_text = "Account's id or wallet address"
     ordering = ("-account_id",)
-    fields = ("account_link", "balance", "held", "available", "rows")
+    fields = ("account_link", "balance_usd", "held_usd", "available_usd", "rows")
     change_form_template = "admin/billing/credit.html"
-    balance = columns.usd("balance_nanousd", "Balance, USD")
-    held = columns.usd("held_nanousd", "Held, USD")
+    balance_usd = columns.usd("balance_nanousd", "Balance, USD")
+    held_usd = columns.usd("held_nanousd", "Held, USD")
+    available_usd = columns.usd(lambda row: row.balance_nanousd - row.held_nanousd, "Available, USD")
     exported: ClassVar[Columns] = {
         "account_id": plain("account_id"),
         "balance_usd": exact("balance_nanousd"),
         "held_usd": exact("held_nanousd"),
         "available_usd": lambda row: Money(row.balance_nanousd - row.held_nanousd),
     }
-
-    @admin.display(description="Available, USD")
-    def available(self, row: CreditAccount) -> str:
-        return usd_text(row.balance_nanousd - row.held_nanousd)
 
     @admin.display(description="account")
     def account_link(self, row: CreditAccount) -> SafeString:

@@ -13,13 +13,12 @@ from billing.admin import columns
 from billing.admin.exports import Columns, ExportedAdmin, exact, plain
 from billing.admin.finding import PlacedRange
 from billing.models import Hold, HoldStatus, Price
-from faces.lib.money import usd_text
 
 LOOKS: dict[str, tuple[str, dict[str, Any]]] = {
     "pending": ("Held now", {"status": HoldStatus.PENDING}),
     "lost": ("With a loss", {"lost_nanousd__gt": 0}),
     "expired": ("Expired: possibly lost", {"status": HoldStatus.EXPIRED}),
-    "late": ("Settled too late", {"late_at__isnull": False}),
+    "late": ("Settled too late", {"late_at__isnull": False, "lost_nanousd__gt": 0}),
     "counted": ("Counted by us", {"is_counted": True}),
 }
 MODELS = 100
@@ -54,10 +53,28 @@ class ModelCalled(admin.SimpleListFilter):
         return queryset.filter(model=self.value()) if self.value() else queryset
 
 
+def held_now(row: Hold) -> int:
+    return row.amount_nanousd if row.status == HoldStatus.PENDING else 0
+
+
+def margin(row: Hold) -> int | None:
+    return None if row.upstream_cost_nanousd is None else row.charged_nanousd - row.upstream_cost_nanousd
+
+
 @admin.register(Hold)
 class HoldAdmin(columns.Linked, ExportedAdmin):
     list_display = (
-        *("placed_at", "status", "outcome", "model", "held_now", "charged", "upstream_cost", "lost", "is_counted"),
+        *(
+            "placed_at",
+            "status",
+            "outcome",
+            "model",
+            "held_now_usd",
+            "charged_usd",
+            "upstream_cost_usd",
+            "lost_usd",
+            "is_counted",
+        ),
         *("account_link", "key_link", "transfer"),
     )
     list_filter = (Look, ModelCalled, PlacedRange)
@@ -68,7 +85,17 @@ class HoldAdmin(columns.Linked, ExportedAdmin):
         ("What happened", {"fields": ("status", "outcome", "placed_at", "expires_at", "resolved_at", "late_at")}),
         (
             "Money, in USD",
-            {"fields": ("held_now", "was_held", "charged", "upstream_cost", "margin", "lost", "transfer")},
+            {
+                "fields": (
+                    "held_now_usd",
+                    "was_held_usd",
+                    "charged_usd",
+                    "upstream_cost_usd",
+                    "margin_usd",
+                    "lost_usd",
+                    "transfer",
+                )
+            },
         ),
         (
             "Tokens",
@@ -78,21 +105,29 @@ class HoldAdmin(columns.Linked, ExportedAdmin):
             "What it was admitted at, in USD per million tokens",
             {
                 "fields": (
-                    *("input_price", "output_price", "cached_input_price", "cache_write_price", "request_price"),
+                    *(
+                        "input_price_usd",
+                        "output_price_usd",
+                        "cached_input_price_usd",
+                        "cache_write_price_usd",
+                        "request_price_usd",
+                    ),
                     *("prompt_bound_tokens", "output_limit_tokens", "choices"),
                 )
             },
         ),
     )
-    was_held = columns.usd("amount_nanousd", "Held, or held at the end")
-    charged = columns.usd("charged_nanousd", "Charged, USD")
-    lost = columns.usd("lost_nanousd", "Lost, USD")
-    upstream_cost = columns.usd("upstream_cost_nanousd", "Cost, USD")
-    input_price = columns.usd("input_price_nanousd", "Input")
-    output_price = columns.usd("output_price_nanousd", "Output")
-    cached_input_price = columns.usd("cached_input_price_nanousd", "Cached input")
-    cache_write_price = columns.usd("cache_write_price_nanousd", "Cache write")
-    request_price = columns.usd("request_price_nanousd", "Per call")
+    held_now_usd = columns.usd(held_now, "Held now, USD")
+    margin_usd = columns.usd(margin, "Charged, less its cost")
+    was_held_usd = columns.usd("amount_nanousd", "Held, or held at the end")
+    charged_usd = columns.usd("charged_nanousd", "Charged, USD")
+    lost_usd = columns.usd("lost_nanousd", "Lost, USD")
+    upstream_cost_usd = columns.usd("upstream_cost_nanousd", "Cost, USD")
+    input_price_usd = columns.usd("input_price_nanousd", "Input")
+    output_price_usd = columns.usd("output_price_nanousd", "Output")
+    cached_input_price_usd = columns.usd("cached_input_price_nanousd", "Cached input")
+    cache_write_price_usd = columns.usd("cache_write_price_nanousd", "Cache write")
+    request_price_usd = columns.usd("request_price_nanousd", "Per call")
     exported: ClassVar[Columns] = {
         "id": plain("id"),
         "request_id": plain("request_id"),
@@ -116,16 +151,6 @@ class HoldAdmin(columns.Linked, ExportedAdmin):
         "resolved_at": plain("resolved_at"),
         "late_at": plain("late_at"),
     }
-
-    @admin.display(description="Held now, USD")
-    def held_now(self, row: Hold) -> str:
-        return usd_text(row.amount_nanousd if row.status == HoldStatus.PENDING else 0)
-
-    @admin.display(description="Margin, USD")
-    def margin(self, row: Hold) -> str | None:
-        if row.upstream_cost_nanousd is None:
-            return None
-        return usd_text(row.charged_nanousd - row.upstream_cost_nanousd)
 
     @admin.display(description="transfer")
     def transfer(self, row: Hold) -> SafeString | None:

@@ -16,7 +16,7 @@ from billing import balances, refunds
 from billing.admin import actions, columns
 from billing.admin.exports import Columns, ExportedAdmin, exact, plain
 from billing.admin.finding import DayRange, MoneyAdmin, accounts_of
-from billing.models import PaymentReference, TopUp
+from billing.models import Party, PaymentReference, TopUp
 from faces.lib.errors import FacesError
 from faces.lib.ids import uuid_of
 from faces.lib.money import usd_text
@@ -27,6 +27,17 @@ REFUND: Final = "billing.refund_topup"
 class RefundForm(forms.Form):
     amount_usd = columns.UsdField(label="Amount, USD")
     reason = actions.Reason()
+
+
+class Method(admin.SimpleListFilter):
+    title = "method"
+    parameter_name = "method"
+
+    def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
+        return [(method.value, str(method.label)) for method in (Party.CARD, Party.USDC, Party.EXTERNAL)]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[TopUp]) -> QuerySet[TopUp]:
+        return queryset.filter(method=self.value()) if self.value() else queryset
 
 
 class RefundState(admin.SimpleListFilter):
@@ -42,8 +53,17 @@ class RefundState(admin.SimpleListFilter):
 
 @admin.register(TopUp)
 class TopUpAdmin(columns.Linked, ExportedAdmin):
-    list_display = ("created_at", "status", "method", "amount", "refunded", "payment_ref", "account_link", "transfers")
-    list_filter = ("status", "method", RefundState, DayRange)
+    list_display = (
+        "created_at",
+        "status",
+        "method",
+        "amount_usd",
+        "refunded_usd",
+        "payment_ref",
+        "account_link",
+        "transfers",
+    )
+    list_filter = ("status", Method, RefundState, DayRange)
     search_help_text = "Account, wallet address; a top-up's id; its payment reference"
     ordering = ("-id",)
     fields = (
@@ -51,8 +71,8 @@ class TopUpAdmin(columns.Linked, ExportedAdmin):
             "id",
             "status",
             "method",
-            "amount",
-            "refunded",
+            "amount_usd",
+            "refunded_usd",
             "payment_ref",
             "account_link",
             "key_link",
@@ -61,8 +81,8 @@ class TopUpAdmin(columns.Linked, ExportedAdmin):
         *("created_at", "resolved_at", "transfers"),
     )
     change_form_template = "admin/billing/topup.html"
-    amount = columns.usd("amount_nanousd", "Amount, USD")
-    refunded = columns.usd("refunded_nanousd", "Refunded, USD")
+    amount_usd = columns.usd("amount_nanousd", "Amount, USD")
+    refunded_usd = columns.usd("refunded_nanousd", "Refunded, USD")
     exported: ClassVar[Columns] = {
         "id": plain("id"),
         "created_at": plain("created_at"),

@@ -114,6 +114,15 @@ class UpstreamAdmin(RoutingAdmin):
         ),
         ("Calls", {"fields": ("timeout_seconds", "on_hangup", "pass_fields")}),
     )
+    labels: ClassVar[dict[str, str]] = {
+        "base_url": "Base URL",
+        "is_enabled": "In use",
+        "api_key_env": "Environment variable",
+        "api_key_file": "File",
+        "timeout_seconds": "Deadline in seconds",
+        "on_hangup": "When a client hangs up",
+        "pass_fields": "Further fields",
+    }
     helps: ClassVar[dict[str, str]] = {
         "base_url": "As an OpenAI client would be given it, for example https://api.openai.com/v1.",
         "is_enabled": "When off, its models are not found (404) and nothing is sent to it.",
@@ -121,7 +130,7 @@ class UpstreamAdmin(RoutingAdmin):
         "api_key_file": "A path on the machines the service runs on.",
         "timeout_seconds": "A call's deadline. What it holds stays held a little longer than that if the process dies.",
         "on_hangup": "Cancel only if it then stops billing, and shows all the output it bills for.",
-        "pass_fields": "Further fields of a request to let through, separated by commas. None of them may cost money.",
+        "pass_fields": "Of a request, to be let through, separated by commas. None of them may cost money.",
     }
 
     def get_readonly_fields(self, request: HttpRequest, obj: Upstream | None = None) -> tuple[str, ...]:
@@ -129,7 +138,7 @@ class UpstreamAdmin(RoutingAdmin):
 
     def formfield_for_dbfield(self, db_field: "Field[Any, Any]", request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name in self.helps:
-            kwargs["help_text"] = self.helps[db_field.name]
+            kwargs |= {"help_text": self.helps[db_field.name], "label": self.labels[db_field.name]}
         return super().formfield_for_dbfield(db_field, request, **kwargs)
 
     def get_urls(self) -> list[URLPattern]:

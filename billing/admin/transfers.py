@@ -25,23 +25,23 @@ class TransferAdmin(columns.Linked, ExportedAdmin):
     list_display = (
         "created_at",
         "code",
-        "amount",
+        "amount_usd",
         "debit",
         "credit",
         "cause",
         "reason",
-        "balance_after",
+        "balance_after_usd",
         "account_link",
     )
     list_filter = ("code", DayRange)
     search_help_text = "Account, wallet address; id of a transfer, hold or top-up; reference of a correction"
     ordering = ("-id",)
     fields = (
-        *("id", "created_at", "account_link", "code", "amount", "debit", "credit", "balance_after"),
+        *("id", "created_at", "account_link", "code", "amount_usd", "debit", "credit", "balance_after_usd"),
         *("reference", "reason", "cause"),
     )
-    amount = columns.usd("amount_nanousd", "Amount, USD")
-    balance_after = columns.usd("balance_after_nanousd", "Balance after, USD")
+    amount_usd = columns.usd("amount_nanousd", "Amount, USD")
+    balance_after_usd = columns.usd("balance_after_nanousd", "Balance after, USD")
     exported: ClassVar[Columns] = {
         "id": plain("id"),
         "created_at": plain("created_at"),
