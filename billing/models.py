@@ -168,7 +168,10 @@ class Hold(models.Model):
             models.Index(fields=["id"], name="hold_id"),
             models.Index(fields=["expires_at"], condition=models.Q(status="pending"), name="hold_pending_expiry"),
             models.Index(
-                fields=["account", "resolved_at"], condition=models.Q(status="settled"), name="hold_settled_by_account"
+                fields=["account", "resolved_at"],
+                include=["key_id", "model", "charged_nanousd", "input_tokens", "output_tokens"],
+                condition=models.Q(status="settled"),
+                name="hold_usage",
             ),
             models.Index(
                 fields=["model", "resolved_at"], condition=models.Q(lost_nanousd__gt=0), name="hold_lost_by_model"

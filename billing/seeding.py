@@ -20,6 +20,7 @@ from accounts.models import User, Wallet
 from apikeys import keygen
 from apikeys.models import ApiKey, KeyDirectory
 from billing import seeding_sql as sql
+from billing import totals
 from billing.models import CreditAccount, Hold, Party, TopUpStatus, Transfer
 from billing.seeding_people import FROZEN_REASON, MODELS, SIGNED_IN, Key, Kind, Person, draw, person
 from faces.lib.money import NANO_PER_USD
@@ -33,6 +34,10 @@ ANALYZE accounts_user, accounts_wallet, apikeys_apikey, billing_creditaccount, b
     billing_transferreference
 """
 """So that the next page is planned for the rows that are there now."""
+
+
+Chain = tuple[UUID, list[UUID]]
+"""A key's id, and the ids from its root down to itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,9 +58,9 @@ def accounts(*, calls: int, count: int, days: int, seed: int, now: datetime) -> 
     until = now - timedelta(minutes=1)
     for planned in draw(rng=rng, accounts=count, calls=calls, days=days, until=until):
         while Wallet.objects.filter(address=planned.address).exists():
-            planned.address = "0x" + rng.randbytes(20).hex()  # the same seed was used here before
+            planned.address = f"0x{secrets.token_hex(20)}"  # the same seed was used here before
         with transaction.atomic(durable=True):
-            account_id = _open(planned, rng)
+            account_id = _open(planned, seen=max(planned.opened_at, until - timedelta(minutes=rng.randrange(6000))))
             _write(planned, account_id=account_id, salt=rng.getrandbits(48), until=until, now=now)
         yield Seeded(account_id, planned.address, planned.kind, len(planned.keys), planned.calls)
     with connection.cursor() as cursor:
@@ -89,14 +94,13 @@ def _first_movement(account_id: UUID) -> datetime | None:
     return min((at for at in (moved, called) if at is not None), default=None)
 
 
-def _open(planned: Person, rng: Random) -> UUID:
+def _open(planned: Person, *, seen: datetime) -> UUID:
     account = User.objects.create_user(
         id=_id_at(planned.opened_at),
         is_frozen=planned.kind == "frozen",
         frozen_reason=FROZEN_REASON if planned.kind == "frozen" else "",
     )
     Wallet.objects.create(account=account, address=planned.address)
-    seen = planned.opened_at + timedelta(minutes=rng.randrange(1, 30))
     User.objects.filter(id=account.id).update(created_at=planned.opened_at)
     Wallet.objects.filter(account=account).update(created_at=planned.opened_at, last_sign_in_at=seen)
     return account.id
@@ -108,10 +112,12 @@ def _write(
     given: dict[str, Any] = {
         "account": account_id,
         "salt": salt,
+        "mark": secrets.randbits(48),
         "until": until,
         "now": now,
         "opened": planned.opened_at,
     }
+    """All of one account, the rows of money last. `is_closed`: its balance ends at zero."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL work_mem = '128MB'")
         cursor.execute(sql.FUNCTIONS)
@@ -121,39 +127,31 @@ def _write(
         cursor.execute(sql.CALLS, {**given, "wheel": wheel, "spokes": len(wheel)})
         caps = _reach_caps(cursor, planned.keys, keys)
         _pay(cursor, planned, given, is_closed=is_closed)
-        able = [no for no, key in enumerate(planned.keys) if key.parent is None and key.cap != "reached"][:3]
-        able = [no for no in able if not planned.keys[no].is_revoked and not planned.keys[no].is_frozen]
         if planned.running:
+            able = [no for no, key in enumerate(planned.keys) if key.may_run]
             cursor.execute(sql.RUNNING, {**given, "running": planned.running, "able": able})
-        balance = _one(cursor, "SELECT coalesce(sum(amount), 0)::bigint FROM seed_move") - _one(
-            cursor, "SELECT coalesce(sum(charged), 0)::bigint FROM seed_call"
-        )
-        held = _one(cursor, "SELECT coalesce(sum(amount), 0)::bigint FROM seed_call WHERE status = 'pending'")
-        _keep_credit(cursor, account_id, balance, held)
+        _keep_credit(cursor, account_id)
         cursor.execute(sql.HOLDS, given)
         cursor.execute(sql.TRANSFERS, given)
         _keep_keys(cursor, planned.keys, keys, caps, account_id, until)
+    totals.forget()
 
 
-def _make_keys(cursor: CursorWrapper, planned: Person, account_id: UUID) -> list[tuple[UUID, list[UUID]]]:
+def _make_keys(cursor: CursorWrapper, planned: Person, account_id: UUID) -> list[Chain]:
     """Each key's id and its chain, root first. Their texts are thrown away: nobody can call with them."""
-    made: list[tuple[UUID, list[UUID]]] = []
+    made: list[Chain] = []
     for no, key in enumerate(planned.keys):
         new, created = keygen.generate(), planned.opened_at + timedelta(minutes=3 + 7 * no)
         key_id = _id_at(created)
         above = [] if key.parent is None else made[key.parent][1]
-        cursor.execute(
-            "INSERT INTO apikeys_apikey (id, account_id, parent_id, ancestor_ids, name, public_id, digest, spent_nanousd,"
-            " held_nanousd, allowlist, is_frozen, created_at) VALUES (%s, %s, %s, %s::uuid[], %s, %s, %s, 0, 0, %s, false, %s)",
-            [key_id, account_id, above[-1] if above else None, above, key.name, new.public_id, new.digest,
-             list(key.allowlist), created],
-        )  # fmt: skip
+        row = [key_id, account_id, above[-1] if above else None, above, key.name, new.public_id, new.digest]
+        cursor.execute(sql.KEY, [*row, list(key.allowlist), created])
         KeyDirectory.objects.create(public_id=new.public_id, account_id=account_id, key_id=key_id)
         made.append((key_id, [*above, key_id]))
     return made
 
 
-def _load_plan(cursor: CursorWrapper, planned: Person, keys: list[tuple[UUID, list[UUID]]]) -> None:
+def _load_plan(cursor: CursorWrapper, planned: Person, keys: list[Chain]) -> None:
     for no, (key, (key_id, path)) in enumerate(zip(planned.keys, keys, strict=True)):
         cursor.execute("INSERT INTO seed_key VALUES (%s, %s, %s::uuid[], %s)", [no, key_id, path, key.model])
     for no, model in enumerate(MODELS):
@@ -169,12 +167,12 @@ def _load_plan(cursor: CursorWrapper, planned: Person, keys: list[tuple[UUID, li
                 copy.write_row((no, starts, count))
 
 
-def _reach_caps(cursor: CursorWrapper, keys: list[Key], made: list[tuple[UUID, list[UUID]]]) -> dict[UUID, int]:
+def _reach_caps(cursor: CursorWrapper, keys: list[Key], made: list[Chain]) -> dict[UUID, int]:
     """Let the calls of some keys end at their caps."""
     caps: dict[UUID, int] = {}
-    totals = _totals(cursor)
+    spending = _spending(cursor)
     for key, (key_id, _) in zip(keys, made, strict=True):
-        spent = totals.get(key_id, (0, None))[0]
+        spent = spending.get(key_id, 0)
         if key.cap == "reached" and spent > 2 * CENT:
             caps[key_id] = _round_below(spent * 4 // 5)
             cursor.execute(sql.CAP, {"key_id": key_id, "cap": caps[key_id], "other_id": made[0][0]})
@@ -184,7 +182,7 @@ def _reach_caps(cursor: CursorWrapper, keys: list[Key], made: list[tuple[UUID, l
 def _pay(cursor: CursorWrapper, planned: Person, given: dict[str, Any], *, is_closed: bool) -> None:
     """Top-ups for all of it, and what else moves an account's money: corrections, a refund, payments that did not come."""
     until: datetime = given["until"]
-    spent = _one(cursor, "SELECT coalesce(sum(charged), 0)::bigint FROM seed_call")
+    spent = _sum(cursor, "charged", "seed_call")
     size = next((size for size in TOPUP_SIZES if size * 6 >= spent), TOPUP_SIZES[-1])
     if planned.kind != "new":
         cursor.execute(sql.TOPUPS, {**given, "size": size, "margin": size * 3 // 10})
@@ -197,7 +195,7 @@ def _pay(cursor: CursorWrapper, planned: Person, given: dict[str, Any], *, is_cl
         cursor.execute(sql.UNPAID, {**unpaid, "status": TopUpStatus.PENDING.value, "at": at, "method": method})
     if planned.kind in ("steady", "busy"):
         _correct(cursor, given, 2 * NANO_PER_USD, until - timedelta(days=1), "Goodwill for slow answers on Tuesday")
-    rest = _one(cursor, "SELECT coalesce(sum(amount), 0)::bigint FROM seed_move") - spent
+    rest = _sum(cursor, "amount", "seed_move") - spent
     if planned.kind == "refunded" and not is_closed:
         refund = {
             **given,
@@ -217,35 +215,25 @@ def _correct(cursor: CursorWrapper, given: dict[str, Any], amount: int, at: date
     cursor.execute(sql.CORRECTION, {**given, "amount": amount, "at": at, "reason": reason, "reference": reference})
 
 
-def _keep_credit(cursor: CursorWrapper, account_id: UUID, balance: int, held: int) -> None:
-    cursor.execute(
-        "INSERT INTO billing_creditaccount AS c (account_id, balance_nanousd, held_nanousd) VALUES (%s, %s, %s)"
-        " ON CONFLICT (account_id) DO UPDATE SET balance_nanousd = c.balance_nanousd + excluded.balance_nanousd,"
-        " held_nanousd = c.held_nanousd + excluded.held_nanousd",
-        [account_id, balance, held],
-    )
+def _keep_credit(cursor: CursorWrapper, account_id: UUID) -> None:
+    balance = _sum(cursor, "amount", "seed_move") - _sum(cursor, "charged", "seed_call")
+    held = _sum(cursor, "amount", "seed_call WHERE status = 'pending'")
+    cursor.execute(sql.CREDIT, {"account": account_id, "balance": balance, "held": held})
 
 
 def _keep_keys(
     cursor: CursorWrapper,
     keys: list[Key],
-    made: list[tuple[UUID, list[UUID]]],
+    made: list[Chain],
     caps: dict[UUID, int],
     account_id: UUID,
     until: datetime,
 ) -> None:
     """What each key and all below it spent and hold, and a cap that fits."""
-    cursor.execute(
-        "UPDATE apikeys_apikey k SET spent_nanousd = t.spent, held_nanousd = t.held, last_used_at = t.last FROM ("
-        " SELECT key_id, sum(charged) AS spent, max(placed_at) AS last,"
-        " coalesce(sum(amount) FILTER (WHERE status = 'pending'), 0) AS held"
-        " FROM (SELECT unnest(path) AS key_id, charged, amount, status, placed_at FROM seed_call) each GROUP BY key_id) t"
-        " WHERE k.account_id = %s AND k.id = t.key_id",
-        [account_id],
-    )
-    totals = _totals(cursor)
+    cursor.execute(sql.KEY_SUMS, {"account": account_id})
+    spending = _spending(cursor)
     for key, (key_id, path) in zip(keys, made, strict=True):
-        spent = totals.get(key_id, (0, None))[0]
+        spent = spending.get(key_id, 0)
         if key.cap == "roomy" or (key.cap == "reached" and key_id not in caps):
             above = [caps[one] for one in path[:-1] if one in caps]
             caps[key_id] = min([_round_above(spent * 6 // 5 + NANO_PER_USD // 2), *above])
@@ -256,9 +244,10 @@ def _keep_keys(
         )
 
 
-def _totals(cursor: CursorWrapper) -> dict[UUID, tuple[int, datetime]]:
-    cursor.execute(sql.KEY_TOTALS)
-    return {key_id: (spent, last) for key_id, spent, last in cursor.fetchall()}
+def _spending(cursor: CursorWrapper) -> dict[UUID, int]:
+    """What the calls of each key and of those below it were charged."""
+    cursor.execute(sql.SPENDING)
+    return dict(cursor.fetchall())
 
 
 def _round_below(nanousd: int) -> int:
@@ -278,8 +267,8 @@ def _steps(most: int) -> list[int]:
     return found
 
 
-def _one(cursor: CursorWrapper, statement: str) -> int:
-    cursor.execute(statement)
+def _sum(cursor: CursorWrapper, column: str, rows: str) -> int:
+    cursor.execute(f"SELECT coalesce(sum({column}), 0)::bigint FROM {rows}")  # noqa: S608 - both are ours
     return int(cursor.fetchone()[0])
 
 

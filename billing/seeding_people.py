@@ -88,6 +88,11 @@ class Key:
     hours: Counter[datetime] = field(default_factory=Counter)
     """Calls in the hour that starts then."""
 
+    @property
+    def may_run(self) -> bool:
+        """Whether it may have calls under way: nothing stops it, and no cap of its own or above is near."""
+        return self.parent is None and self.cap != "reached" and not self.is_frozen and not self.is_revoked
+
 
 @dataclass(slots=True)
 class Person:

@@ -2,7 +2,8 @@
 
 Chance is a hash of the call's number and a salt, so that the same seed draws the same calls whatever the plan of the query.
 Lengths are drawn as floats; money is integers from there on. Ids are UUIDv7 of their own moments (RFC 9562 §5.7), with the
-microseconds in the first twelve bits after the milliseconds, so that their order is the order of the ledger.
+microseconds in the first twelve bits after the milliseconds, so that their order is the order of the ledger; the rest of them
+is drawn anew in each run.
 """
 
 from typing import Final
@@ -74,7 +75,7 @@ billed AS (
             / 1000000 AS upstream_cost,
         status = 'settled' OR is_late AS is_used
     FROM used u)
-SELECT n, key_no, key_id, path, pg_temp.seed_uuid(placed_at, n, %(salt)s + 10) AS id, name AS model, upstream, status,
+SELECT n, key_no, key_id, path, pg_temp.seed_uuid(placed_at, n, %(mark)s + 10) AS id, name AS model, upstream, status,
     CASE WHEN is_late THEN 'ok' ELSE outcome END AS outcome, amount, price_in, price_out, price_cached, price_write,
     CASE WHEN status <> 'settled' THEN 0 WHEN oddity > 0.9994 THEN cost - cost / 10 ELSE cost END AS charged,
     CASE WHEN is_late THEN cost WHEN status = 'settled' AND oddity > 0.9994 THEN cost / 10 ELSE 0 END AS lost,
@@ -106,9 +107,29 @@ FROM past p WHERE p.n = c.n
 """
 """The call that reaches the cap is charged what was left of it; those after it were made with another key."""
 
-KEY_TOTALS: Final = """
-SELECT key_id, sum(charged)::bigint, max(placed_at)
-FROM (SELECT unnest(path) AS key_id, charged, placed_at FROM seed_call) each GROUP BY key_id
+KEY: Final = """
+INSERT INTO apikeys_apikey (id, account_id, parent_id, ancestor_ids, name, public_id, digest, allowlist, spent_nanousd,
+    held_nanousd, is_frozen, created_at)
+VALUES (%s, %s, %s, %s::uuid[], %s, %s, %s, %s, 0, 0, false, %s)
+"""
+"""Not by the ORM: when a key was made never changes, and the ORM says now."""
+
+SPENDING: Final = """
+SELECT key_id, sum(charged)::bigint FROM (SELECT unnest(path) AS key_id, charged FROM seed_call) each GROUP BY key_id
+"""
+
+KEY_SUMS: Final = """
+UPDATE apikeys_apikey k SET spent_nanousd = t.spent, held_nanousd = t.held, last_used_at = t.last
+FROM (SELECT key_id, sum(charged) AS spent, max(placed_at) AS last,
+        coalesce(sum(amount) FILTER (WHERE status = 'pending'), 0) AS held
+    FROM (SELECT unnest(path) AS key_id, charged, amount, status, placed_at FROM seed_call) each GROUP BY key_id) t
+WHERE k.account_id = %(account)s AND k.id = t.key_id
+"""
+
+CREDIT: Final = """
+INSERT INTO billing_creditaccount AS c (account_id, balance_nanousd, held_nanousd) VALUES (%(account)s, %(balance)s, %(held)s)
+ON CONFLICT (account_id) DO UPDATE SET balance_nanousd = c.balance_nanousd + excluded.balance_nanousd,
+    held_nanousd = c.held_nanousd + excluded.held_nanousd
 """
 
 TOPUPS: Final = """
@@ -120,7 +141,7 @@ bands AS (
     SELECT band::int, greatest(%(opened)s, resolved_at - interval '40 minutes' * pg_temp.seed_u(band::bigint, %(salt)s + 12))
     FROM running, generate_series(div(upto - charged, %(size)s) + 1, div(upto, %(size)s)) band),
 made AS (
-    SELECT pg_temp.seed_uuid(at, no, %(salt)s + 13) AS id, at,
+    SELECT no, pg_temp.seed_uuid(at, no, %(mark)s + 13) AS id, at,
         (ARRAY['card_clearing', 'card_clearing', 'usdc_clearing', 'external_clearing'])[
             1 + floor(pg_temp.seed_u(no, %(salt)s + 14) * 4)::int] AS party
     FROM bands),
@@ -133,14 +154,14 @@ referred AS (
     INSERT INTO billing_paymentreference (payment_ref, account_id, topup_id)
     SELECT payment_ref, %(account)s, id FROM kept)
 INSERT INTO seed_move
-SELECT at + interval '9 s', pg_temp.seed_uuid(at + interval '9 s', 0, %(salt)s + 15), %(size)s, party, 'topup',
+SELECT at + interval '9 s', pg_temp.seed_uuid(at + interval '9 s', no, %(mark)s + 20), %(size)s, party, 'topup',
     'topup:' || id, '', NULL FROM made
 """
 """One at the start, and one a while before each call that would leave less than the margin: the balance never falls to it."""
 
 UNPAID: Final = """
 INSERT INTO billing_topup (id, account_id, amount_nanousd, method, status, payment_ref, refunded_nanousd, created_at, resolved_at)
-SELECT pg_temp.seed_uuid(%(at)s, 1, %(salt)s + 16), %(account)s, %(size)s, %(method)s, %(status)s, '', 0, %(at)s,
+SELECT pg_temp.seed_uuid(%(at)s, 1, %(mark)s + 16), %(account)s, %(size)s, %(method)s, %(status)s, '', 0, %(at)s,
     CASE WHEN %(status)s = 'failed' THEN %(at)s + interval '31 s' END
 """
 
@@ -150,18 +171,18 @@ WITH last AS (
 refunded AS (
     UPDATE billing_topup t SET refunded_nanousd = %(amount)s FROM last WHERE t.account_id = %(account)s AND t.id = last.id)
 INSERT INTO seed_move
-SELECT %(at)s, pg_temp.seed_uuid(%(at)s, 2, %(salt)s + 15), -%(amount)s, method, 'refund', 'refund:' || id, %(reason)s, NULL
+SELECT %(at)s, pg_temp.seed_uuid(%(at)s, 2, %(mark)s + 15), -%(amount)s, method, 'refund', 'refund:' || id, %(reason)s, NULL
 FROM last
 """
 
 CORRECTION: Final = """
-INSERT INTO seed_move VALUES (%(at)s, pg_temp.seed_uuid(%(at)s, 3, %(salt)s + 15), %(amount)s, 'adjustment', 'adjustment',
+INSERT INTO seed_move VALUES (%(at)s, pg_temp.seed_uuid(%(at)s, 3, %(mark)s + 15), %(amount)s, 'adjustment', 'adjustment',
     %(reference)s, %(reason)s, NULL)
 """
 
 RUNNING: Final = """
 INSERT INTO seed_call
-SELECT -i, k.no, k.id, k.path, pg_temp.seed_uuid(at, -i, %(salt)s + 10), m.name, m.upstream, 'pending', '',
+SELECT -i, k.no, k.id, k.path, pg_temp.seed_uuid(at, -i, %(mark)s + 10), m.name, m.upstream, 'pending', '',
     ((1200 * i + 180) * greatest(price_in, price_cached, price_write) + 1024 * price_out + 999999) / 1000000,
     price_in, price_out, price_cached, price_write, 0, 0, NULL, 1200 * i + 180, 1024, 0, 0, 0, 0, false, at, NULL, false
 FROM generate_series(1, %(running)s) i
@@ -177,7 +198,7 @@ INSERT INTO billing_hold (
     cache_write_price_nanousd, request_price_nanousd, prompt_bound_tokens, output_limit_tokens, choices, input_tokens,
     cached_input_tokens, cache_write_tokens, output_tokens, is_counted, placed_at, expires_at, resolved_at, late_at)
 SELECT id, %(account)s, key_id, path,
-    encode(int8send(hashint8extended(n, %(salt)s + 17)) || int8send(hashint8extended(n, %(salt)s + 18)), 'hex'),
+    encode(int8send(hashint8extended(n, %(mark)s + 17)) || int8send(hashint8extended(n, %(mark)s + 18)), 'hex'),
     model, upstream, status, outcome, amount, charged, lost, upstream_cost, price_in, price_out, price_cached, price_write, 0,
     prompt_bound, output_limit, 1, input, cached, written, output, is_counted, placed_at, placed_at + interval '12 minutes',
     resolved_at, CASE WHEN is_late THEN resolved_at + interval '41 s' END
@@ -188,7 +209,7 @@ TRANSFERS: Final = """
 WITH moves AS (
     SELECT * FROM seed_move
     UNION ALL
-    SELECT resolved_at, pg_temp.seed_uuid(resolved_at, n, %(salt)s + 19), -charged, 'revenue', 'charge', 'hold:' || id, '', id
+    SELECT resolved_at, pg_temp.seed_uuid(resolved_at, n, %(mark)s + 19), -charged, 'revenue', 'charge', 'hold:' || id, '', id
     FROM seed_call WHERE charged > 0),
 kept AS (
     INSERT INTO billing_transfer (id, account_id, amount_nanousd, debit, credit, code, reference, reason, hold_id,
