@@ -8,6 +8,7 @@ from urllib.parse import urlencode
 
 from django.urls import reverse
 
+from accounts import lookup
 from accounts.models import User
 from faces.lib.verbs import Link
 
@@ -25,6 +26,7 @@ def context(account: User, operator: Any, *, may: bool) -> dict[str, Any]:
     balance, held = (0, 0) if credit is None else (credit.balance_nanousd, credit.held_nanousd)
     return {
         "account": account,
+        "label": lookup.label(account),
         "may_freeze": may and account.pk != operator.pk,
         "is_own": account.pk == operator.pk,
         "balance_nanousd": balance,

@@ -22,7 +22,7 @@ from faces.lib.admin import BoundedAdmin, ReadOnlyAdmin
 from faces.lib.verbs import VerbsAdmin
 
 STATE = ("id", "state", "frozen_reason", "created_at", "last_login", "closed_at")
-RIGHTS = ("is_staff", "is_superuser", "groups", "user_permissions")
+RIGHTS = ("is_staff", "is_superuser", "groups")
 
 
 class WalletInline(admin.TabularInline):  # type: ignore[type-arg]
@@ -66,13 +66,9 @@ class AccountAdmin(VerbsAdmin, UserAdmin):  # type: ignore[type-arg]
     list_display = ("name", "id", "state", "role", "created_at")
     list_filter = (StateFilter,)
     search_fields = ("id",)
-    search_help_text = "An id, a wallet's address or its beginning, the beginning of a user name or e-mail address"
+    search_help_text = "An id, a wallet’s address or its beginning, the beginning of a user name or e-mail address"
     ordering = ("-id",)
-    fieldsets = (
-        (None, {"fields": ("username", "password", "email", "is_active")}),
-        ("State", {"fields": STATE}),
-        ("Operator", {"fields": RIGHTS}),
-    )
+    filter_horizontal = ("groups",)
 
     def get_queryset(self, request: HttpRequest) -> QuerySet[User]:
         return super().get_queryset(request).prefetch_related("wallets", "groups")
@@ -81,9 +77,11 @@ class AccountAdmin(VerbsAdmin, UserAdmin):  # type: ignore[type-arg]
         return () if obj is None else (WalletInline,)
 
     def get_fieldsets(self, request: HttpRequest, obj: User | None = None) -> Any:
-        if obj is None or _is_superuser(request):
+        if obj is None:
             return super().get_fieldsets(request, obj)
-        return ((None, {"fields": ("username", "email", "is_active")}), *self.fieldsets[1:])
+        names = ("username", "password", "email") if _is_superuser(request) else ("username", "email")
+        rights = {"fields": RIGHTS, "classes": () if obj.is_staff else ("collapse",)}
+        return (("State", {"fields": STATE}), (None, {"fields": (*names, "is_active")}), ("Operator", rights))
 
     def get_readonly_fields(self, request: HttpRequest, obj: User | None = None) -> tuple[str, ...]:
         return STATE if _is_superuser(request) else (*STATE, "username", *RIGHTS)
@@ -115,6 +113,9 @@ class AccountAdmin(VerbsAdmin, UserAdmin):  # type: ignore[type-arg]
 
     def may(self, request: HttpRequest, row: Any = None) -> bool:
         return self.has_change_permission(request, row)
+
+    def name_of(self, row: Any) -> str:
+        return lookup.label(row)
 
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         if not _is_superuser(request):

@@ -25,9 +25,17 @@ def account_ids(term: str) -> list[UUID]:
 
 def label(account: User) -> str:
     """What an operator calls an account: its user name, its first wallet, or its id. Reads the wallets."""
+    return account.username or _first_address(account) or str(account.pk)
+
+
+def short_label(account: User) -> str:
+    """As `label`, for lists: `0x8f3C…41bE` of a wallet, and `…0192f0c0` of an id, whose beginning is only its time."""
     if account.username:
         return account.username
+    address = _first_address(account)
+    return f"{address[:6]}…{address[-4:]}" if address else f"…{str(account.pk)[-8:]}"
+
+
+def _first_address(account: User) -> str:
     wallets = sorted(account.wallets.all(), key=lambda wallet: wallet.created_at)
-    if not wallets:
-        return str(account.pk)
-    return addresses.checksum(Address(wallets[0].address))
+    return addresses.checksum(Address(wallets[0].address)) if wallets else ""

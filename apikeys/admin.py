@@ -4,6 +4,7 @@ No form writes a key: saving a row read a minute ago would undo what was spent s
 """
 
 from typing import Any, ClassVar
+from urllib.parse import urlencode
 
 from django.contrib import admin
 from django.db.models import Q, QuerySet
@@ -20,9 +21,12 @@ from apikeys.standing import Standing
 from faces.lib.admin import ReadOnlyAdmin
 from faces.lib.ids import uuid_of
 from faces.lib.money import usd_text
-from faces.lib.verbs import VerbsAdmin
+from faces.lib.verbs import Link, VerbsAdmin
 
 MOST_CHILDREN = 100
+CHANGE = "apikeys.change_apikey"
+LISTS = (("Calls", "billing", "hold"), ("Audit log", "admin", "logentry"))
+"""What belongs to a key, by the names of pages: keys know nothing of money."""
 
 
 class StateFilter(admin.SimpleListFilter):
@@ -58,11 +62,11 @@ class CapFilter(admin.SimpleListFilter):
 @admin.register(ApiKey)
 class ApiKeyAdmin(VerbsAdmin, ReadOnlyAdmin):
     verbs = VERBS
-    list_display = ("name", "prefix", "owner", "budget", "spent", "held", "state", "created_at", "last_used_at")
+    list_display = ("name", "prefix", "state", "owner", "spent", "budget", "held", "last_used_at", "created_at")
     list_filter = (StateFilter, CapFilter)
     search_fields = ("id",)
     search_help_text = (
-        "A key or its prefix, the beginning of its name, the id of a key or an account, a wallet's address"
+        "A key or its prefix, the beginning of its name, the id of a key or an account, a wallet’s address"
     )
     ordering = ("-id",)
     fields = (
@@ -70,9 +74,6 @@ class ApiKeyAdmin(VerbsAdmin, ReadOnlyAdmin):
         "prefix",
         "owner",
         "parent_key",
-        "budget",
-        "spent",
-        "held",
         "allowlist",
         "state",
         "revoked_at",
@@ -84,7 +85,7 @@ class ApiKeyAdmin(VerbsAdmin, ReadOnlyAdmin):
         return super().get_queryset(request).prefetch_related("account__wallets")
 
     def may(self, request: HttpRequest, row: Any = None) -> bool:
-        return request.user.has_perm("apikeys.change_apikey")
+        return request.user.has_perm(CHANGE)
 
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[ApiKey], search_term: str
@@ -104,16 +105,13 @@ class ApiKeyAdmin(VerbsAdmin, ReadOnlyAdmin):
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         key = self.get_object(request, object_id)
-        shown = {} if key is None else _page(key, may=self.may(request))
+        shown = {} if key is None else _page(key, request)
         return super().change_view(request, object_id, form_url, {**(extra_context or {}), **shown})
 
     @admin.display(description="account")
     def owner(self, key: ApiKey) -> str:
-        return format_html(
-            '<a href="{}">{}</a>',
-            reverse("admin:accounts_user_change", args=[key.account_id]),
-            lookup.label(key.account),
-        )
+        url = reverse("admin:accounts_user_change", args=[key.account_id])
+        return format_html('<a href="{}">{}</a>', url, lookup.short_label(key.account))
 
     @admin.display(description="parent")
     def parent_key(self, key: ApiKey) -> str:
@@ -125,7 +123,7 @@ class ApiKeyAdmin(VerbsAdmin, ReadOnlyAdmin):
 
     @admin.display(description="cap, USD")
     def budget(self, key: ApiKey) -> str:
-        return "no cap of its own" if key.budget_nanousd is None else usd_text(key.budget_nanousd)
+        return "none of its own" if key.budget_nanousd is None else usd_text(key.budget_nanousd)
 
     @admin.display(description="spent, USD")
     def spent(self, key: ApiKey) -> str:
@@ -163,7 +161,7 @@ def _state(key: ApiKey) -> str:
     return "Frozen" if key.is_frozen else "Live"
 
 
-def _page(key: ApiKey, *, may: bool) -> dict[str, Any]:
+def _page(key: ApiKey, request: HttpRequest) -> dict[str, Any]:
     """What stands above the fields of a key's page: the keys above it, its sum, and the keys under it."""
     siblings = ApiKey.objects.filter(account_id=key.account_id)
     above = siblings.filter(id__in=key.ancestor_ids).order_by("ancestor_ids__len")
@@ -178,5 +176,10 @@ def _page(key: ApiKey, *, may: bool) -> dict[str, Any]:
         "revoked_above": next((one for one in standing.chain[:-1] if one.revoked_at is not None), None),
         "children": children[:MOST_CHILDREN],
         "is_cut": len(children) > MOST_CHILDREN,
-        "may_change": may and key.revoked_at is None,
+        "may_change": request.user.has_perm(CHANGE) and key.revoked_at is None,
+        "lists": [
+            Link(text, f"{reverse(f'admin:{app}_{model}_changelist')}?{urlencode({'q': key.pk})}")
+            for text, app, model in LISTS
+            if request.user.has_perm(f"{app}.view_{model}")
+        ],
     }

@@ -63,7 +63,7 @@ def _ask_freeze(keys: Sequence[ApiKey]) -> Question:
         facts=(
             f"Every call with {'this key' if len(family) == 1 else f'these {_number(len(family))}'} answers 402 until unfrozen.",
             _running(family),
-            "Whoever owns the account may unfreeze a key. To stop an account against its owner's will, freeze the account.",
+            "Whoever owns the account may unfreeze a key. To stop an account against its owner’s will, freeze the account.",
         ),
         keep="Leave it running" if len(family) == 1 else "Leave them running",
         button=f"Freeze {_object(keys)}",
@@ -94,7 +94,7 @@ def _ask_revoke(keys: Sequence[ApiKey]) -> Question:
         facts=(
             f"Every call with {'this key' if count == 1 else f'these {_number(count)}'} answers 401 from now on, everywhere.",
             _running(family),
-            f"This cannot be undone. What {'it' if count == 1 else 'they'} spent stays in the customer's statement.",
+            f"This cannot be undone. What {'it' if count == 1 else 'they'} spent stays in the customer’s statement.",
         ),
         keep=f"Keep {'it' if count == 1 else 'them'}",
         instead=[Link("Freeze instead", reverse("admin:apikeys_apikey_freeze", args=[keys[0].pk]))] if is_alone else (),

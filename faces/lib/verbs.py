@@ -67,6 +67,10 @@ class VerbsAdmin(BoundedAdmin):
         """Whether the operator may do these verbs at all, or to this row."""
         raise NotImplementedError
 
+    def name_of(self, row: Any) -> str:
+        """What a row is called in messages."""
+        return str(row)
+
     def get_urls(self) -> list[URLPattern]:
         name = f"{self.opts.app_label}_{self.opts.model_name}"
         own = [
@@ -125,16 +129,18 @@ class VerbsAdmin(BoundedAdmin):
         done = []
         for row in rows:
             if not self.may(request, row):
-                self.message_user(request, f"{row}: only a superuser may do this; nothing was done", messages.ERROR)
+                self.message_user(
+                    request, f"{self.name_of(row)}: only a superuser may do this; nothing was done", messages.ERROR
+                )
                 continue
             try:
                 verb.do(row, UUID(str(request.user.pk)), reason)
             except FacesError as error:
-                self.message_user(request, f"{row}: {error.detail}", messages.ERROR)
+                self.message_user(request, f"{self.name_of(row)}: {error.detail}", messages.ERROR)
             else:
                 done.append(row)
         if len(done) == 1:
-            self.message_user(request, f"{done[0]} is {verb.done}", messages.SUCCESS)
+            self.message_user(request, f"{self.name_of(done[0])} is {verb.done}", messages.SUCCESS)
         elif done:
             self.message_user(request, f"{len(done)} {self.opts.verbose_name_plural} are {verb.done}", messages.SUCCESS)
 
