@@ -164,7 +164,7 @@ def figures(*, now: datetime) -> Figures:
     check = ledger_checks.latest()
     notes = [
         *_ledger_notes(check),
-        *_upstream_notes(upstreams, now),
+        *_upstream_notes(upstreams),
         *_model_notes(suspended),
         *_secret_notes(upstreams),
         *_worker_notes(check, looks, now),
@@ -248,13 +248,13 @@ def _ledger_notes(check: LedgerCheck | None) -> list[Note]:
     return [Note("ledger", str(check.pk), title, text)]
 
 
-def _upstream_notes(upstreams: list[Health], now: datetime) -> list[Note]:
+def _upstream_notes(upstreams: list[Health]) -> list[Note]:
     return [
         Note(
             "upstream",
             upstream.name,
             f"Upstream “{upstream.name}” fails: {upstream.recent.last_failed} of its last {upstream.recent.last} calls.",
-            f"Since {upstream.recent.failed_since:%H:%M}. {upstream.words}",
+            f"Since {upstream.recent.failed_since:%H:%M}{_because(upstream)}. {upstream.words}",
         )
         for upstream in upstreams
         if upstream.is_failing
@@ -276,8 +276,12 @@ def _secret_notes(upstreams: list[Health]) -> list[Note]:
             f"Here, {upstream.problem}. Its callers get 502 and are not charged.",
         )
         for upstream in upstreams
-        if upstream.problem
+        if upstream.problem and not upstream.is_failing
     ]
+
+
+def _because(upstream: Health) -> str:
+    return f": {upstream.problem}" if upstream.problem else ""
 
 
 def _worker_notes(check: LedgerCheck | None, looks: Looks, now: datetime) -> list[Note]:

@@ -29,6 +29,11 @@ def cents_text(nanousd: int, *, up: bool = False) -> str:
     return f"{sign}{abs(cents) // 100:,}.{abs(cents) % 100:02d}"
 
 
+def _with_sign(text: str, sign: str) -> str:
+    """`−$1.50`: the minus before the currency."""
+    return f"{MINUS}{sign}{text[1:]}" if text.startswith(MINUS) else f"{sign}{text}"
+
+
 def micro_text(nanousd: int) -> str:
     """`0.003720`, rounded up; a charge under a millionth shows as such, never as zero."""
     if 0 < nanousd < MICRO_NANOUSD:
@@ -40,9 +45,8 @@ def micro_text(nanousd: int) -> str:
 @register.simple_tag
 def cents(nanousd: int, up: bool = False, sign: str = "$") -> SafeString:
     """Cents, for caps, top-ups and totals."""
-    return format_html(
-        '<data class="money" value="{}">{}{}</data>', _value(nanousd), sign, cents_text(nanousd, up=bool(up))
-    )
+    text = _with_sign(cents_text(nanousd, up=bool(up)), sign)
+    return format_html('<data class="money" value="{}">{}</data>', _value(nanousd), text)
 
 
 @register.simple_tag
@@ -140,7 +144,7 @@ def short_address(address: str) -> str:
 @register.simple_tag
 def dollars(nanousd: int, up: bool = False) -> str:
     """Cents as plain text, for sentences and labels."""
-    return f"${cents_text(nanousd, up=bool(up))}"
+    return _with_sign(cents_text(nanousd, up=bool(up)), "$")
 
 
 @register.simple_tag

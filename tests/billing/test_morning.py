@@ -260,6 +260,20 @@ class TestUpstreams:
         assert self.health().recent.failed == 3
         assert morning.figures(now=NOW).notes == []
 
+    def test_fail_because_of_a_missing_api_key_in_one_note(self) -> None:
+        self.busy(api_key_env="FACES_TEST_NO_SUCH_KEY")
+        user = rich()
+        for i in range(3):
+            failed(user, NOW - timedelta(minutes=3 - i), outcome="upstream_unreachable", upstream="main")
+        notes = morning.figures(now=NOW).notes
+        assert [(note.about, note.text) for note in notes] == [
+            (
+                "upstream",
+                "Since 14:17: the environment variable FACES_TEST_NO_SUCH_KEY is not set. "
+                "Its callers get 502 and are not charged.",
+            )
+        ]
+
     def test_without_their_api_key_are_named_unless_disabled(self) -> None:
         self.busy(api_key_env="FACES_TEST_NO_SUCH_KEY")
         self.busy("off", api_key_env="FACES_TEST_NO_SUCH_KEY", is_enabled=False)
@@ -414,6 +428,12 @@ class TestPage:
         assert "fast-eu" in text
         assert "style=" not in text
         assert "Check now" not in text
+
+    def test_shows_a_loss_as_one(self) -> None:
+        call(rich(), timezone.now().replace(hour=0, minute=0, second=0, microsecond=0), charged=100, cost=50_000_099)
+        page = operator("support").get("/admin/").content.decode()
+        assert '<data class="money" value="-0.049999999">−$0.05</data>' in page
+        assert "at the prices on the calls" in page
 
     def test_shows_nobody_else_a_figure(self) -> None:
         user = rich()
