@@ -104,6 +104,4 @@ class AuditLogAdmin(ReadOnlyAdmin):
 
     @admin.display(description="what changed")
     def said(self, entry: LogEntry) -> str:
-        return {1: "Added. ", 3: "Deleted. "}.get(entry.action_flag, "") * (
-            not entry.change_message
-        ) + entry.get_change_message()
+        return entry.get_change_message() or f"{entry.get_action_flag_display()}."

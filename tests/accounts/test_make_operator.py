@@ -35,6 +35,32 @@ class TestMakeOperator:
         account.refresh_from_db()
         assert (account.is_staff, account.is_superuser) == (True, True)
 
+    @pytest.mark.parametrize("role", ["support", "finance", "admin"])
+    def test_gives_a_role_instead_of_everything(self, role: str) -> None:
+        signer = wallet.create()
+        assert f"group {role}" in run(signer.address, "--group", role)
+        account = Wallet.objects.get(address=signer.address.lower()).account
+        assert (account.is_staff, account.is_superuser) == (True, False)
+        assert [group.name for group in account.groups.all()] == [role]
+
+    def test_replaces_the_role_an_operator_has(self) -> None:
+        User.objects.create_superuser("another")
+        signer = wallet.create()
+        for arguments in ([], ["--group", "finance"], ["--group", "support"]):
+            run(signer.address, *arguments)
+        account = Wallet.objects.get(address=signer.address.lower()).account
+        assert not account.is_superuser
+        assert [group.name for group in account.groups.all()] == ["support"]
+
+    def test_does_not_take_everything_from_the_last_superuser(self) -> None:
+        User.objects.filter(is_superuser=True).update(is_superuser=False)
+        signer = wallet.create()
+        run(signer.address)
+        with pytest.raises(CommandError, match="last superuser") as caught:
+            run(signer.address, "--group", "support")
+        assert caught.value.returncode == 1
+        assert Wallet.objects.get(address=signer.address.lower()).account.is_superuser
+
     def test_cannot_raise_a_closed_account(self) -> None:
         signer = wallet.create()
         account = wallets.find_or_open(address=addresses.parse(signer.address)).account
@@ -53,7 +79,7 @@ class TestMakeOperator:
         assert caught.value.returncode == 2
         assert User.objects.count() == before
 
-    @pytest.mark.parametrize("arguments", [[], ["0x12"]])
+    @pytest.mark.parametrize("arguments", [[], ["0x12"], ["0x" + "ab" * 20, "--group", "address-book"]])
     def test_ends_with_status_2_on_wrong_usage(self, arguments: list[str]) -> None:
         done = subprocess.run(
             [sys.executable, "manage.py", "make_operator", *arguments],

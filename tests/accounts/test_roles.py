@@ -210,6 +210,8 @@ class TestRights:
         for page in ("change", "delete"):
             url = reverse(f"admin:auth_group_{page}", args=[group.pk])
             assert person.browser.post(url, {"name": "support", "post": "yes"}).status_code == 403
+        choice = {"action": "delete_selected", "_selected_action": [str(group.pk)], "post": "yes"}
+        person.browser.post(reverse("admin:auth_group_changelist"), choice)
         assert Group.objects.filter(pk=group.pk).exists()
 
 
