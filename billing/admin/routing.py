@@ -31,9 +31,15 @@ MOST_NAMED: Final = 20
 
 
 class CheckedForm(forms.ModelForm):  # type: ignore[type-arg]
-    """Asks the domain whether the row may be saved."""
+    """Asks the domain whether the row may be saved. What the page showed is sent along with it, so that a field which only
+    somebody else changed meanwhile does not count as changed here."""
 
     checks: Any
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for field in self.fields.values():
+            field.show_hidden_initial = kwargs.get("instance") is not None
 
     def _post_clean(self) -> None:
         super()._post_clean()  # type: ignore[misc]
@@ -68,8 +74,8 @@ class PriceForm(CheckedForm):
 
 
 class RoutingAdmin(BoundedAdmin):
-    """Rows an operator edits. Only what was changed is written, so that a save never undoes what happened meanwhile, and the
-    log says what it was and what it is."""
+    """Rows an operator edits. Only what was changed on the page is written, so that a save never undoes what happened
+    meanwhile, and the log says what it was and what it is."""
 
     def save_model(self, request: HttpRequest, obj: Any, form: Any, change: bool) -> None:
         if not change:
@@ -81,10 +87,15 @@ class RoutingAdmin(BoundedAdmin):
         if add:
             return super().construct_change_message(request, form, formsets, add)
         return "; ".join(
-            f"{form.fields[name].label}: {_shown(form, name, form.initial.get(name))} → "
+            f"{_title(form, name)}: {_shown(form, name, form.initial.get(name))} → "
             f"{_shown(form, name, form.cleaned_data[name])}"
             for name in form.changed_data
         )
+
+
+def _title(form: Any, name: str) -> str:
+    kind = next((f" {kind}" for kind in ("price", "cost") if name.endswith(f"_{kind}_nanousd")), "")
+    return f"{form.fields[name].label}{kind}"
 
 
 def _shown(form: Any, name: str, value: Any) -> str:

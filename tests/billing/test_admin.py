@@ -72,10 +72,15 @@ def paid(user: User, amount: int = 5 * world.USD, *, ref: str = "pay-1") -> TopU
 def form_of(page: Any, **changes: Any) -> dict[str, Any]:
     """What a browser would send from the form of a page."""
     form = page.context["adminform"].form
+
+    def sent(name: str, value: Any) -> Any:
+        shown = form.fields[name].prepare_value(value)
+        return "" if shown is None else ",".join(shown) if isinstance(shown, list) else shown
+
     values = {name: form[name].value() for name in form.fields}
-    values = {name: "" if value is None or value is False else value for name, value in {**values, **changes}.items()}
-    shown = {name: form.fields[name].prepare_value(value) for name, value in values.items()}
-    return {name: ",".join(value) if isinstance(value, list) else value for name, value in shown.items()}
+    body = {name: sent(name, value) for name, value in {**values, **changes}.items()}
+    before = {f"initial-{name}": sent(name, form[name].initial) for name in form.fields}
+    return {name: value for name, value in {**before, **body}.items() if value is not False}
 
 
 def listed(client: Client, model: str, /, **query: str) -> list[Any]:
@@ -486,9 +491,9 @@ class TestPrices:
         price.refresh_from_db()
         assert (price.input_price_nanousd, price.input_cost_nanousd) == (5, 250_000_000)
         assert (price.cached_input_price_nanousd, price.request_price_nanousd) == (None, 0)
-        entry = LogEntry.objects.get(user=boss)
-        assert "Input: 1.00 USD → 0.000000005 USD" in entry.change_message
-        assert "Input: empty → 0.25 USD" in entry.change_message
+        assert LogEntry.objects.get(user=boss).change_message == (
+            "Input price: 1.00 USD → 0.000000005 USD; Input cost: empty → 0.25 USD; Output cost: empty → 1.90 USD"
+        )
 
     def test_show_the_margin(self, operator: Client) -> None:
         world.model(
@@ -542,6 +547,17 @@ class TestPrices:
         assert "nothing changed" in said(operator.post(serve))
         assert "Calls of gpt get 503" not in operator.get(target).content.decode()
         assert staff("view_price").post(serve).status_code == 403
+
+    def test_saved_from_an_old_page_keep_what_another_changed_meanwhile(self, operator: Client, boss: User) -> None:
+        world.model("https://u.example/v1", name="gpt")
+        target = reverse("admin:billing_price_change", args=["gpt"])
+        old = operator.get(target)
+        operator.post(target, form_of(operator.get(target), input_price_nanousd="3", context_tokens="200000"))
+        assert operator.post(target, form_of(old, output_price_nanousd="4")).status_code == 302
+        price = Price.objects.get(model="gpt")
+        assert (price.input_price_nanousd, price.output_price_nanousd) == (3 * world.USD, 4 * world.USD)
+        assert price.context_tokens == 200_000
+        assert LogEntry.objects.filter(user=boss).first().change_message == "Output price: 2.00 USD → 4.00 USD"
 
     def test_saved_do_not_undo_a_suspension_that_came_meanwhile(self, operator: Client) -> None:
         world.model("https://u.example/v1", name="gpt")

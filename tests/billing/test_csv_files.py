@@ -2,12 +2,28 @@
 
 import csv
 import io
+from collections.abc import Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from django.test import AsyncRequestFactory, RequestFactory
 
 from billing import csv_files
 from faces.lib.wire import Money
+
+
+class Counted:
+    """Rows that count how many were asked for."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.asked = 0
+
+    def __iter__(self) -> Iterator[list[Any]]:
+        for number in range(self.most):
+            self.asked += 1
+            yield [number, Money(number), datetime(2026, 11, 24, 9, tzinfo=UTC)]
 
 
 def cells(*row: Any) -> list[str]:
@@ -40,3 +56,35 @@ class TestResponse:
 
     def test_leaves_what_is_not_known_empty(self) -> None:
         assert cells(None, 0, False) == ["", "0", "False"]
+
+
+class TestStream:
+    """Whichever way the service runs, a piece is made when it is asked for and not before."""
+
+    def test_asks_for_rows_as_they_are_taken(self) -> None:
+        rows = Counted(10 * csv_files.LINES)
+        answer = csv_files.stream(RequestFactory().get("/"), "x.csv", ["n", "usd", "at"], rows)
+        pieces = iter(answer.streaming_content)
+        first = next(pieces)
+        assert rows.asked < csv_files.LINES
+        self.check(first + b"".join(pieces), rows)
+
+    async def test_asks_for_rows_as_they_are_taken_under_asgi(self) -> None:
+        rows = Counted(10 * csv_files.LINES)
+        answer = csv_files.stream(AsyncRequestFactory().get("/"), "x.csv", ["n", "usd", "at"], rows)
+        assert answer.is_async
+        pieces = aiter(answer)
+        first = await anext(pieces)
+        assert rows.asked < csv_files.LINES
+        self.check(first + b"".join([piece async for piece in pieces]), rows)
+
+    @staticmethod
+    def check(text: bytes, rows: Counted) -> None:
+        lines = list(csv.reader(io.StringIO(text.decode(), newline="")))
+        assert lines[0] == ["n", "usd", "at"]
+        assert lines[-1] == ["9999", "0.000009999", "2026-11-24T09:00:00Z"]
+        assert len(lines) == 1 + rows.most == 1 + rows.asked
+
+    def test_of_nothing_has_its_head(self) -> None:
+        answer = csv_files.stream(RequestFactory().get("/"), "x.csv", ["n"], [])
+        assert b"".join(answer.streaming_content) == b"n\r\n"
