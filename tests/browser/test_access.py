@@ -7,8 +7,7 @@ from typing import Any, Final
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests import world
-from tests.browser import month
+from tests import month, world
 from tests.browser.conftest import DECLINED, SHOTS, Person, Wallet
 from tests.service import Running
 

@@ -67,7 +67,7 @@ class TestUnknownPaths:
     def test_elsewhere_are_a_page(self) -> None:
         answer = Client().get("/nope")
         assert answer.status_code == 404
-        assert b"There is no page here" in answer.content
+        assert b"There is no such page for you" in answer.content
 
     def test_home_leads_a_stranger_to_the_way_in(self) -> None:
         answer = Client().get("/", follow=True)

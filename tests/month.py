@@ -44,7 +44,13 @@ def lived(address: str, *, calls_a_day: int = 3, more_keys: int = 0, seed: int =
     for day in range(DAYS - 1, -1, -1):
         for number in range(calls_a_day):
             at = now - timedelta(days=day, minutes=10 + number)
-            _call(user, random.choice(spenders), random, at, cost=random.randrange(20_000_000, 420_000_000))
+            _call(
+                user,
+                random.choice(spenders),
+                random,
+                at,
+                cost=random.randrange(20_000_000, 420_000_000) * 3 // max(3, calls_a_day),
+            )
     _call(user, keys["ci-tests"], random, now, cost=5 * USD)
     _call(user, keys["nearly there"], random, now, cost=2 * USD - 1)
     _call(user, keys["web shop"], random, now, cost=480, outcome="cut")
