@@ -4,9 +4,12 @@ from typing import Any, ClassVar
 from uuid import UUID
 
 from django.contrib.auth.forms import AdminPasswordChangeForm, AdminUserCreationForm, UserChangeForm
+from django.core.exceptions import ValidationError
+from django.forms import ModelForm
 
-from accounts import operators
-from accounts.models import User
+from accounts import addresses, operators
+from accounts.addresses import InvalidAddress
+from accounts.models import User, Wallet
 from faces.lib.errors import FacesError
 
 FLAGS = ("is_active", "is_staff", "is_superuser")
@@ -36,6 +39,19 @@ class AccountForm(UserChangeForm):  # type: ignore[type-arg]
         except FacesError as error:
             self.add_error(None, str(error.detail))
         return cleaned
+
+
+class WalletForm(ModelForm):  # type: ignore[type-arg]
+    class Meta:
+        model = Wallet
+        fields = ("account", "address", "chain_id")
+
+    def clean_address(self) -> str:
+        """As a person writes it, with or without the checksum's capitals; kept in lower case."""
+        try:
+            return addresses.parse(self.cleaned_data["address"])
+        except InvalidAddress as error:
+            raise ValidationError(error.problem) from None
 
 
 class PasswordForm(AdminPasswordChangeForm):  # type: ignore[type-arg]

@@ -7,12 +7,13 @@ from django.contrib.admin.models import LogEntry
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.db.models import Q, QuerySet
 from django.forms import ModelForm
 from django.http import HttpRequest, HttpResponse
 
 from accounts import account_page, lookup
-from accounts.account_forms import AccountForm, NewOperatorForm, PasswordForm
+from accounts.account_forms import AccountForm, NewOperatorForm, PasswordForm, WalletForm
 from accounts.account_verbs import VERBS
 from accounts.audit_admin import AuditLogAdmin
 from accounts.groups import ROLES
@@ -120,7 +121,8 @@ class AccountAdmin(VerbsAdmin, UserAdmin):  # type: ignore[type-arg]
     def user_change_password(self, request: HttpRequest, id: str, form_url: str = "") -> HttpResponse:
         if not _is_superuser(request):
             raise PermissionDenied
-        return super().user_change_password(request, id, form_url)
+        with transaction.atomic():
+            return super().user_change_password(request, id, form_url)
 
     def change_view(
         self, request: HttpRequest, object_id: str, form_url: str = "", extra_context: dict[str, Any] | None = None
@@ -158,6 +160,7 @@ class AccountAdmin(VerbsAdmin, UserAdmin):  # type: ignore[type-arg]
 
 @admin.register(Wallet)
 class WalletAdmin(BoundedAdmin):
+    form = WalletForm
     list_display = ("address", "chain_id", "account", "created_at", "last_sign_in_at")
     list_select_related = ("account",)
     search_fields = ("id",)

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from django.apps import apps
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
 from django.contrib.contenttypes.models import ContentType
@@ -52,8 +53,8 @@ class KindFilter(admin.SimpleListFilter):
     parameter_name = "kind"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        kinds = [ContentType.objects.get_by_natural_key(*name.split(".")) for name in KINDS]
-        return [(str(kind.pk), kind.name) for kind in kinds]
+        kinds = ContentType.objects.get_for_models(*map(apps.get_model, KINDS))
+        return [(str(kind.pk), kind.name) for kind in kinds.values()]
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[Any]) -> QuerySet[Any]:
         wanted = self.value()

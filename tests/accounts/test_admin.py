@@ -289,6 +289,25 @@ class TestWallets:
         assert str(other.pk) in said
         assert Wallet.objects.get(pk=customer.pk).account == other
 
+    def test_are_added_with_the_address_as_people_write_it(self, browser: Client, operator: User) -> None:
+        signer = wallet.create()
+        body = {"address": signer.address, "chain_id": "", "account": str(operator.pk)}
+        assert browser.post(reverse("admin:accounts_wallet_add"), body).status_code == 302
+        assert Wallet.objects.get(account=operator).address == signer.address.lower()
+
+    @pytest.mark.parametrize("address", ["0x12", "nobody", "0x5aaeb6053F3E94C9b9A09f33669435E7Ef1BeAed"])
+    def test_with_a_wrong_address_are_refused(self, browser: Client, operator: User, address: str) -> None:
+        body = {"address": address, "chain_id": "", "account": str(operator.pk)}
+        answer = browser.post(reverse("admin:accounts_wallet_add"), body)
+        assert answer.status_code == 200
+        assert answer.context["adminform"].form.errors["address"]
+        assert not Wallet.objects.filter(account=operator).exists()
+
+    def test_of_another_account_are_not_added_twice(self, browser: Client, operator: User, customer: Wallet) -> None:
+        body = {"address": customer.address, "chain_id": "", "account": str(operator.pk)}
+        assert browser.post(reverse("admin:accounts_wallet_add"), body).status_code == 200
+        assert Wallet.objects.get(address=customer.address).account == customer.account
+
 
 class TestUsedNonces:
     def test_are_found_but_not_changed(self, browser: Client) -> None:

@@ -165,3 +165,31 @@ class TestLists:
         ):
             check(boss, "admin_logentry", query, found=1)
         check(boss, "admin_logentry", {"action_time__gte": "2026-01-01 00:00:00+00:00"}, found=LISTED)
+
+
+def statements(person: Person, row: Any, model: str) -> int:
+    with CaptureQueriesContext(connection) as caught:
+        assert person.browser.get(reverse(f"admin:{model}_change", args=[row.pk])).status_code == 200
+    return len(caught)
+
+
+class TestPages:
+    def test_of_a_key_cost_the_same_with_any_family(self) -> None:
+        boss, top = people.superuser(), world.key(world.account(), budget=world.USD)
+        middle = world.key(top.account, parent=top)
+        world.key(top.account, parent=middle)
+        before = statements(boss, middle, "apikeys_apikey")
+        for _ in range(30):
+            world.key(top.account, parent=middle, budget=world.USD)
+        assert statements(boss, middle, "apikeys_apikey") == before
+        assert before <= MOST_STATEMENTS
+
+    def test_of_an_account_cost_the_same_with_any_wallets_and_keys(self) -> None:
+        boss, account = people.superuser(), world.account(credit=world.USD)
+        Wallet.objects.create(account=account, address="0x" + "1" * 40)
+        before = statements(boss, account, "accounts_user")
+        for number in range(2, 9):
+            Wallet.objects.create(account=account, address="0x" + str(number) * 40)
+            world.key(account)
+        assert statements(boss, account, "accounts_user") == before
+        assert before <= MOST_STATEMENTS + 4
