@@ -7,7 +7,8 @@ from typing import Any, Final
 
 import pytest
 from django.apps import apps
-from django.db import connection
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import OperationalError, connection
 from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import URLPattern, get_resolver, reverse
@@ -177,3 +178,31 @@ class TestQueries:
         }
         assert counts["quiet"] == counts["busy"]
         assert {name: number for name, number in counts["busy"].items() if number != QUERIES[name]} == {}
+
+
+class TestBroken:
+    def fail(self, monkeypatch: pytest.MonkeyPatch, error: Exception) -> Any:
+        """The overview where this happens at the first thing it reads."""
+        browser = Client(raise_request_exception=False)
+        browser.force_login(world.account())
+
+        def load(store: SessionStore) -> Any:
+            raise error
+
+        monkeypatch.setattr(SessionStore, "load", load)
+        return browser.get("/?day=1")
+
+    def test_says_so_with_the_request_and_nothing_inside(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        answer = self.fail(monkeypatch, RuntimeError("secret detail"))
+        page = answer.content.decode()
+        assert answer.status_code == 500
+        assert "Something broke on our side" in page
+        assert answer["X-Request-Id"] in page
+        assert 'href="/?day=1"' in page
+        assert "secret detail" not in page
+
+    def test_by_a_database_that_is_away_says_when_to_come_back(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """The page of the failure must not read what cannot be read."""
+        answer = self.fail(monkeypatch, OperationalError("server closed the connection unexpectedly"))
+        assert (answer.status_code, answer["Retry-After"]) == (503, "2")
+        assert "Nothing was changed, and no money moved" in answer.content.decode()
