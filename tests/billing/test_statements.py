@@ -31,7 +31,9 @@ def user() -> User:
 
 
 class TestTransfers:
-    def test_are_those_of_one_keys_own_calls(self, user: User) -> None:
+    @pytest.mark.parametrize("few", [0, 1, 1000])
+    def test_are_those_of_one_keys_own_calls(self, user: User, few: int, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(statements, "FEW", few)
         parent = world.key(user)
         child = world.key(user, parent=parent)
         charge(user, parent, 1)
