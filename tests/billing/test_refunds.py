@@ -203,6 +203,27 @@ class TestCorrect:
         entry = LogEntry.objects.get(user_id=operator.id, object_id=str(user.id))
         assert entry.change_message == ("Credit corrected: balance 0.00 → 1.00 USD. Reference: t1. Reason: Goodwill")
 
+    def test_sent_by_eight_at_once_is_done_and_logged_once(self, operator: User) -> None:
+        user = world.account()
+        give = partial(
+            corrections.correct,
+            account_id=user.id,
+            amount_nanousd=world.USD,
+            reference="t1",
+            reason="Goodwill",
+            operator_id=operator.id,
+        )
+        answers = crowd.run([give] * 8)
+        states = Counter(answer.state for answer in answers if isinstance(answer, ledger.Posted))
+        assert states == {"posted": 1, "replayed": 7}
+        assert world.money(user) == (world.USD, 0)
+        assert LogEntry.objects.filter(user_id=operator.id).count() == 1
+
+    @pytest.mark.parametrize("amount", [0, 10**15, -(10**15)])
+    def test_refuses_an_amount_that_is_none(self, amount: int) -> None:
+        with pytest.raises(InvalidInput, match="amount_usd"):
+            corrections.correct(account_id=world.account().id, amount_nanousd=amount, reference="t", reason="x")
+
     def test_takes_no_more_than_is_available(self, operator: User) -> None:
         user = world.account(credit=world.USD)
         with pytest.raises(InsufficientCredit, match=r"1\.00 USD available; nothing was taken"):
