@@ -172,6 +172,7 @@ def _page(key: ApiKey, request: HttpRequest) -> dict[str, Any]:
         "key": key,
         "account": account,
         "standing": standing,
+        "own_left": (key.budget_nanousd or 0) - key.spent_nanousd - key.held_nanousd,
         "above": list(standing.chain[:-1]),
         "revoked_above": next((one for one in standing.chain[:-1] if one.revoked_at is not None), None),
         "children": children[:MOST_CHILDREN],

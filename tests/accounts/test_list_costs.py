@@ -97,8 +97,9 @@ MOST_STATEMENTS = 12
 
 
 def check(person: Person, model: str, query: dict[str, str], *, found: int) -> None:
+    """At least `found` rows are shown: tests that commit leave some behind."""
     shown, statements, wasted = costs(person, model, query)
-    assert shown == found
+    assert found <= shown <= LISTED
     assert statements <= MOST_STATEMENTS
     assert wasted <= SLACK, f"{model} {query}: {wasted} rows read in vain"
 

@@ -97,11 +97,12 @@ class TestFilters:
         free, capped = world.key(user), world.key(user, budget=0)
         frozen, revoked = world.key(user, is_frozen=True), world.key(world.account(), budget=USD)
         act(operator, "revoke", revoked)
-        assert listed(operator, state="live") == {free, capped, frozen}
-        assert listed(operator, state="frozen") == {frozen}
-        assert listed(operator, state="revoked") == {revoked}
-        assert listed(operator, cap="yes") == {capped, revoked}
-        assert listed(operator, cap="no") == {free, frozen}
+        ours = {free, capped, frozen, revoked}
+        assert listed(operator, state="live") & ours == {free, capped, frozen}
+        assert listed(operator, state="frozen") & ours == {frozen}
+        assert listed(operator, state="revoked") & ours == {revoked}
+        assert listed(operator, cap="yes") & ours == {capped, revoked}
+        assert listed(operator, cap="no") & ours == {free, frozen}
         assert listed(operator, account__id__exact=str(user.pk), cap="yes") == {capped}
         assert listed(operator, q=str(user.pk), state="frozen") == {frozen}
 
@@ -134,8 +135,9 @@ class TestPage:
         key = world.key(top.account, parent=top, budget=7 * USD)
         holds.place(world.request(top.account, top, rates=world.flat(USD)))
         page = operator.get(url(key)).content.decode()
+        assert 'value="7.000000000"' in page
         assert 'value="2.000000000"' in page
-        assert "is what" in page
+        assert "has less left" in page
         assert url(top) in page
 
     @pytest.mark.parametrize(
@@ -235,21 +237,23 @@ class TestVerbs:
 class TestActions:
     def test_freeze_and_unfreeze(self, operator: Client) -> None:
         keys = [world.key(world.account()) for _ in range(2)]
+        frozen = ApiKey.objects.filter(id__in=[key.id for key in keys], is_frozen=True)
         assert "Freeze 2 keys" in ask(operator, "freeze", *keys)
-        assert not ApiKey.objects.filter(is_frozen=True).exists()
+        assert not frozen.exists()
         assert "2 API keys are frozen" in act(operator, "freeze", *keys)
-        assert ApiKey.objects.filter(is_frozen=True).count() == 2
+        assert frozen.count() == 2
         assert "is unfrozen" in act(operator, "unfreeze", keys[0])
-        assert ApiKey.objects.get(is_frozen=True) == keys[1]
+        assert frozen.get() == keys[1]
         assert "Frozen." in operator.get(f"{LIST}{keys[1].id}/history/").content.decode()
 
     def test_revoke_takes_what_is_below_along(self, operator: Client) -> None:
         parent = world.key(world.account())
         child = world.key(parent.account, parent=parent)
+        live = ApiKey.objects.filter(account_id=parent.account_id, revoked_at=None)
         assert "Revoke 2 keys" in ask(operator, "revoke", parent, child)
-        assert ApiKey.objects.filter(revoked_at=None).count() == 2
+        assert live.count() == 2
         assert "revoked" in act(operator, "revoke", parent, child)
-        assert ApiKey.objects.filter(revoked_at=None).count() == 0
+        assert live.count() == 0
         assert "already revoked" in act(operator, "freeze", child)
         assert ApiKey.objects.get(id=child.id).is_frozen is False
 
@@ -258,7 +262,7 @@ class TestActions:
         keys = [world.key(user) for _ in range(201)]
         page = ask(operator, "revoke", keys[0], select_across="1", confirmed="yes")
         assert "at most 200" in page
-        assert ApiKey.objects.filter(revoked_at=None).count() == 201
+        assert ApiKey.objects.filter(account=user, revoked_at=None).count() == 201
 
     def test_are_not_for_who_may_only_look(self) -> None:
         key = world.key(world.account())

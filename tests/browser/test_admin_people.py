@@ -56,7 +56,8 @@ class TestFreezing:
                 with urllib.request.urlopen(request, timeout=60) as answer:  # noqa: S310
                     return answer.status, ""
             except HTTPError as refused:
-                return refused.code, refused.headers.get("X-Faces-Reason", "")
+                with refused:
+                    return refused.code, refused.headers.get("X-Faces-Reason", "")
 
         assert call() == (200, "")
         person.open(f"/admin/accounts/user/?q={customer.wallets.get().address}")
