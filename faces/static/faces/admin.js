@@ -17,7 +17,9 @@
 
   addEventListener("load", () => {
     mend();
-    window.django?.jQuery?.(document).on("select2:open", (event) => {
+    const $ = window.django?.jQuery;
+    $?.(mend); // after what jQuery still has to do, which may be later than this event
+    $?.(document).on("select2:open", (event) => {
       mend();
       for (const part of document.querySelectorAll(".select2-dropdown :is(.select2-search__field, .select2-results__options)"))
         part.setAttribute("aria-label", nameOf(event.target));
