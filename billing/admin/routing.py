@@ -93,6 +93,10 @@ class RoutingAdmin(BoundedAdmin):
         )
 
 
+def is_superuser(request: HttpRequest) -> bool:
+    return bool(getattr(request.user, "is_superuser", False))
+
+
 def _title(form: Any, name: str) -> str:
     kind = next((f" {kind}" for kind in ("price", "cost") if name.endswith(f"_{kind}_nanousd")), "")
     return f"{form.fields[name].label}{kind}"
@@ -145,7 +149,9 @@ class UpstreamAdmin(RoutingAdmin):
     }
 
     def get_readonly_fields(self, request: HttpRequest, obj: Upstream | None = None) -> tuple[str, ...]:
-        return () if obj is None else ("name",)
+        """The file is for who may read it anyway: named by another, any line on the machine would leave as a key."""
+        name = () if obj is None else ("name",)
+        return name if is_superuser(request) else (*name, "api_key_file")
 
     def formfield_for_dbfield(self, db_field: "Field[Any, Any]", request: HttpRequest, **kwargs: Any) -> Any:
         if db_field.name in self.helps:

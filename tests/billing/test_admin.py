@@ -583,6 +583,17 @@ class TestUpstreams:
         row = Upstream.objects.get(name=upstream.name)
         assert (row.timeout_seconds, row.pass_fields) == (30, ["top_k", "min_p"])
 
+    def test_leave_the_file_of_the_key_to_superusers(self, operator: Client) -> None:
+        upstream = world.model("https://u.example/v1", upstream={"api_key_file": "/run/secrets/key"}).upstream
+        target = reverse("admin:billing_upstream_change", args=[upstream.name])
+        client = staff("view_upstream", "change_upstream")
+        body = form_of(client.get(target), timeout_seconds="30")
+        assert client.post(target, {**body, "api_key_file": "/etc/other"}).status_code == 302
+        row = Upstream.objects.get(name=upstream.name)
+        assert (row.timeout_seconds, row.api_key_file) == (30, "/run/secrets/key")
+        assert operator.post(target, form_of(operator.get(target), api_key_file="/run/new")).status_code == 302
+        assert Upstream.objects.get(name=upstream.name).api_key_file == "/run/new"
+
     @pytest.fixture
     def probed(self, monkeypatch: pytest.MonkeyPatch) -> Callable[..., list[Any]]:
         """Stands in for the request, which has its own tests."""
