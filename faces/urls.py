@@ -1,5 +1,6 @@
 from django.contrib import admin
 from django.urls import include, path, re_path
+from django.views.generic import RedirectView
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from faces import health, views
@@ -14,6 +15,7 @@ urlpatterns = [
     path("metrics", health.metrics, name="metrics"),
     path("api/schema", SpectacularAPIView.as_view(authentication_classes=[]), name="schema"),
     path("api/docs", SpectacularSwaggerSplitView.as_view(url_name="schema", authentication_classes=[]), name="docs"),
+    path("admin", RedirectView.as_view(pattern_name="admin:index")),
     path("admin/", admin.site.urls),
     re_path(r"^(?:v1|auth)(?:/.*)?$", views.unknown_api_path),
 ]

@@ -81,6 +81,10 @@ class TestRail:
 
 
 class TestSignIn:
+    def test_is_where_the_address_without_a_slash_leads(self) -> None:
+        answer = Client().get("/admin", follow=True)
+        assert [url for url, _ in answer.redirect_chain] == ["/admin/", "/admin/login/?next=/admin/"]
+
     def test_offers_the_wallet_and_keeps_the_page_asked_for(self) -> None:
         asked = Client().get(HOLDS, {"look": "lost"})
         assert asked.status_code == 302
