@@ -169,6 +169,16 @@ class WalletAdmin(BoundedAdmin):
     autocomplete_fields = ("account",)
     readonly_fields = ("id", "created_at", "last_sign_in_at")
 
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        """Who puts a wallet of their own on another account signs in as that account, whatever its rights."""
+        return _is_superuser(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: Wallet | None = None) -> bool:
+        return _is_superuser(request)
+
+    def has_delete_permission(self, request: HttpRequest, obj: Wallet | None = None) -> bool:
+        return _is_superuser(request)
+
     def get_search_results(
         self, request: HttpRequest, queryset: QuerySet[Wallet], search_term: str
     ) -> tuple[QuerySet[Wallet], bool]:

@@ -18,6 +18,7 @@ from faces.lib.admin import BoundedAdmin
 from faces.lib.errors import FacesError
 
 MOST_AT_ONCE: Final = 200
+MOST_NAMED: Final = 20
 REASON_LENGTH: Final = 200
 
 Row = TypeVar("Row", bound=Model)
@@ -116,6 +117,8 @@ class VerbsAdmin(BoundedAdmin):
             "opts": self.opts,
             "title": question.title,
             "question": question,
+            "named": question.rows[:MOST_NAMED],
+            "more": max(0, len(question.rows) - MOST_NAMED),
             "verb": verb,
             "back": back,
             "reason": reason,

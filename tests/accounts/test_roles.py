@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib.admin.models import LogEntry
-from django.contrib.auth.models import Group
+from django.contrib.auth.models import Group, Permission
 from django.urls import reverse
 
 from accounts.models import User, Wallet
@@ -115,6 +115,13 @@ class TestActs:
             assert LogEntry.objects.latest("id").user == person.account
 
 
+class TestFrontPage:
+    @pytest.mark.parametrize("name", EVERYBODY)
+    def test_is_for_every_operator_and_nobody_else(self, scene: Scene, name: str) -> None:
+        answer = who(name).browser.get(reverse("admin:index"))
+        assert answer.status_code == (302 if name == "customer" else 200)
+
+
 class TestLists:
     @pytest.mark.parametrize("model", LOOKED_AT)
     @pytest.mark.parametrize("name", EVERYBODY)
@@ -190,10 +197,13 @@ class TestRights:
     def test_do_not_move_wallets(self, name: str) -> None:
         """Who may put a wallet of theirs on another account signs in as that account."""
         boss, person = people.superuser().account, who(name)
+        person.account.user_permissions.set(Permission.objects.filter(codename__endswith="_wallet"))
         mine = Wallet.objects.create(account=person.account, address="0x" + "ab" * 20)
         url = reverse("admin:accounts_wallet_change", args=[mine.pk])
         assert person.browser.post(url, {"address": mine.address, "account": str(boss.pk)}).status_code == 403
         assert person.browser.post(reverse("admin:accounts_wallet_add"), {}).status_code == 403
+        url = reverse("admin:accounts_wallet_delete", args=[mine.pk])
+        assert person.browser.post(url, {"post": "yes"}).status_code == 403
         assert Wallet.objects.get(pk=mine.pk).account == person.account
 
     @pytest.mark.parametrize("name", ROLES)

@@ -196,6 +196,17 @@ class TestVerbs:
             assert words in page
         assert call(top) == ""
 
+    def test_revoke_names_no_more_than_twenty(self, operator: Client) -> None:
+        top = world.key(world.account(), name="batch")
+        for number in range(30):
+            world.key(top.account, parent=top, name=f"under-{number}-")
+        page = operator.get(url(top, "revoke")).content.decode()
+        assert "Revoke batch and the 30 keys under it?" in page
+        assert page.count("<li>under-") == 19
+        assert "and 11 more" in page
+        operator.post(url(top, "revoke"), {"confirmed": "yes"})
+        assert not ApiKey.objects.filter(account=top.account, revoked_at=None).exists()
+
     def test_revoke_ends_it_and_all_under_it(self, operator: Client, boss: User) -> None:
         top = world.key(world.account(credit=USD), name="batch")
         child = world.key(top.account, parent=top)
