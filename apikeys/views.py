@@ -12,7 +12,6 @@ from django.http import Http404, HttpRequest, HttpResponse, HttpResponseBase, Ht
 from django.shortcuts import render
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.cache import never_cache
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts import public_origins
@@ -44,7 +43,6 @@ def keys(request: HttpRequest) -> HttpResponse:
 
 
 @signed_in
-@never_cache
 @require_http_methods(["GET", "POST"])
 def new(request: HttpRequest) -> HttpResponseBase:
     """Make a key. It is shown in the answer to the form and nowhere else; sending the form again makes no second one."""

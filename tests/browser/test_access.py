@@ -5,6 +5,8 @@ from importlib.resources import files
 from typing import Any, Final
 
 import pytest
+from django.contrib.sessions.backends.db import SessionStore
+from django.db import OperationalError
 from playwright.sync_api import Browser, Page, expect
 
 from tests import month, world
@@ -25,6 +27,7 @@ OPEN_ALL: Final = """() => document.querySelectorAll("details").forEach((part) =
   part.removeAttribute("name");
   part.open = true;
 })"""
+WIDTHS: Final = (320, 360, 719, 720, 939, 940, 1440, 1600)
 SIDEWAYS: Final = "document.documentElement.scrollWidth - innerWidth"
 
 
@@ -56,8 +59,10 @@ class Eye:
             page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
             for problem in page.evaluate(RUN, [rules, without or []]):
                 self.found.append(f"{name} {width} {scheme}: {problem}")
-            if page.evaluate(SIDEWAYS) > 0:
-                self.found.append(f"{name} {width}: scrolls sideways by {page.evaluate(SIDEWAYS)}")
+        for width in WIDTHS:
+            page.set_viewport_size({"width": width, "height": 900})
+            if (beyond := page.evaluate(SIDEWAYS)) > 0:
+                self.found.append(f"{name} {width}: scrolls sideways by {beyond}")
 
     def visit(self, name: str, path: str) -> None:
         self.person.open(path)
@@ -130,6 +135,25 @@ class TestPages:
         page.get_by_role("button", name="Top up").click()
         expect(page.get_by_role("heading", name="This form could not be checked")).to_be_visible()
         eye.look("forbidden")
+        assert eye.found == []
+
+    def test_of_failures_and_a_wallet_that_changed(
+        self, person: Person, eye: Eye, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        person.sign_in()
+        person.harbour.account = Wallet("another").account
+        person.open("/keys")
+        expect(person.page.get_by_role("alert")).to_contain_text("Your wallet changed to")
+        eye.look("wallet-changed")
+        for name, error in (("error", RuntimeError("a bug")), ("database-away", OperationalError("server closed"))):
+
+            def load(store: SessionStore, error: Exception = error) -> Any:
+                raise error
+
+            with monkeypatch.context() as patch:
+                patch.setattr(SessionStore, "load", load)
+                eye.visit(name, "/keys")
+        person.troubles = [trouble for trouble in person.troubles if "status of 50" not in trouble]
         assert eye.found == []
 
     def test_of_signing_in(self, person: Person, eye: Eye) -> None:

@@ -153,6 +153,10 @@ class TestEveryPage:
             assert "web shop" not in page
             assert "gpt-4o-mini" not in page
 
+    @pytest.mark.parametrize("name", sorted(READ - {"sign-in"}))
+    def test_is_kept_by_no_cache(self, at_work: month.Month, name: str) -> None:
+        assert "no-store" in client(at_work.user).get(path(name, at_work))["Cache-Control"]
+
     @pytest.mark.parametrize("name", sorted(READ | WRITE))
     def test_keeps_to_the_policy(self, at_work: month.Month, name: str) -> None:
         answer = client(at_work.user).get(path(name, at_work))
