@@ -167,7 +167,7 @@ class UpstreamAdmin(RoutingAdmin):
         actions.require(request, "billing.change_upstream")
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        upstream = Upstream.objects.filter(name=unquote(object_id)).first()
+        upstream = self.get_object(request, unquote(object_id))
         if upstream is None:
             raise Http404
         result = upstream_probe.probe(upstream, sold=list(upstream.prices.order_by("model")))
@@ -264,7 +264,7 @@ class PriceAdmin(RoutingAdmin):
         actions.require(request, "billing.change_price")
         if request.method != "POST":
             return HttpResponseNotAllowed(["POST"])
-        price = Price.objects.filter(model=unquote(object_id)).first()
+        price = self.get_object(request, unquote(object_id))
         if price is None:
             raise Http404
         since = price.suspended_at

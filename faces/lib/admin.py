@@ -3,6 +3,7 @@
 from typing import Any, ClassVar, Final, cast
 
 from django.contrib import admin
+from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
@@ -10,6 +11,7 @@ from django.http import HttpRequest
 from django.utils.functional import cached_property
 
 MOST_LISTED: Final = 10_000
+NUL: Final = "\x00"
 
 
 class BoundedPaginator(Paginator):  # type: ignore[type-arg]
@@ -45,6 +47,13 @@ class BoundedChangeList(ChangeList):
     """Sorts by no column but those the admin names in `sortable_by`, not even when the address asks for another: a sort
     without an index reads the whole table."""
 
+    def get_filters_params(self, params: Any = None) -> Any:
+        """Raises IncorrectLookupParameters for a character that no text in PostgreSQL has."""
+        filters: dict[str, list[str]] = super().get_filters_params(params)
+        if any(NUL in text for values in filters.values() for text in values):
+            raise IncorrectLookupParameters
+        return filters
+
     def get_ordering_field(self, field_name: Any) -> Any:
         if field_name not in (self.sortable_by or ()):
             return None
@@ -62,6 +71,9 @@ class BoundedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[ChangeList]:
         return BoundedChangeList
+
+    def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
+        return None if NUL in object_id else super().get_object(request, object_id, from_field)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         """What the log says of a saved form: each field with what it was and what it became, never a secret."""

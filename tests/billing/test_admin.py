@@ -642,6 +642,27 @@ class TestUpstreams:
 
 
 class TestAccess:
+    @pytest.mark.parametrize(
+        ("path", "status"),
+        [
+            ("price/%00/change/", 302),
+            ("paymentreference/%00/change/", 302),
+            ("topup/%00/refund/", 404),
+            ("hold/?model=%00", 302),
+            ("topup/?method=%00", 302),
+            ("hold/?start_date=%00", 302),
+            ("hold/export/?model=%00", 302),
+            ("transfer/export/?nonsense=1", 302),
+            ("transfer/export/?p=999999", 200),
+        ],
+    )
+    def test_with_what_no_row_can_have_is_no_bug(self, operator: Client, path: str, status: int) -> None:
+        assert operator.get(f"/admin/billing/{path}").status_code == status
+
+    @pytest.mark.parametrize("path", ["price/%00/serve/", "price/_5Fnone/serve/", "upstream/%00/test/"])
+    def test_finds_nothing_to_do_with_what_is_not_there(self, operator: Client, path: str) -> None:
+        assert operator.post(f"/admin/billing/{path}").status_code == 404
+
     def test_is_for_staff(self) -> None:
         client = Client()
         client.force_login(world.account(username="customer"))
