@@ -8,12 +8,16 @@ from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
 from django.core.exceptions import PermissionDenied
+from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
 from django.urls import reverse
 from django.utils import timezone
 from django.utils.text import capfirst
 
+from accounts import audit
+from accounts.audit import Operator
+from accounts.models import User
 from billing import jobs, morning
 
 RAIL: Final = {
@@ -101,6 +105,16 @@ class OperationsSite(AdminSite):
         figures = morning.figures(now=timezone.now()) if may_see else None
         context = {**self.each_context(request), "title": self.index_title, "morning": figures, "may_check": may_check}
         return TemplateResponse(request, "admin/index.html", {**context, **(extra_context or {})})
+
+    def password_change(  # type: ignore[override]
+        self, request: HttpRequest, extra_context: dict[str, Any] | None = None
+    ) -> HttpResponse:
+        """Django's, with an entry in the audit log, which Django writes only for another's password."""
+        with transaction.atomic():
+            response = super().password_change(request, extra_context)
+            if request.method == "POST" and response.status_code == 302 and isinstance(request.user, User):
+                audit.note(Operator(request.user.pk), [request.user], "Changed their own password.")
+        return response
 
     def login(self, request: HttpRequest, extra_context: dict[str, Any] | None = None) -> HttpResponse:
         """Who is signed in without being an operator is told so, once, with 403 instead of being sent round in circles."""

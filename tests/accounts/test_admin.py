@@ -216,9 +216,12 @@ class TestOperators:
     def test_change_their_own_password(self, browser: Client, operator: User) -> None:
         new = "quite another long password"
         body = {"old_password": PASSWORD, "new_password1": new, "new_password2": new}
+        wrong = browser.post(reverse("admin:password_change"), body | {"old_password": "not it"})
+        assert (wrong.status_code, log(operator)) == (200, [])
         assert browser.post(reverse("admin:password_change"), body).status_code == 302
         operator.refresh_from_db()
         assert operator.check_password(new)
+        assert log(operator) == [(operator, "Changed their own password.")]
 
     @pytest.mark.parametrize("flag", ["is_active", "is_staff"])
     def test_cannot_shut_themselves_out(self, browser: Client, operator: User, flag: str) -> None:
