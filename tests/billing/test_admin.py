@@ -652,7 +652,10 @@ class TestAccess:
             ("topup/?method=%00", 302),
             ("hold/?start_date=%00", 302),
             ("hold/export/?model=%00", 302),
-            ("transfer/export/?nonsense=1", 302),
+            ("transfer/export/?nonsense=1", 400),
+            ("transfer/?reason__icontains=goodwill", 400),
+            ("hold/?amount_nanousd=5", 400),
+            ("hold/?e=1", 200),
             ("transfer/export/?p=999999", 200),
         ],
     )
