@@ -22,6 +22,14 @@ const note = (name, place = "") => {
 
 const hex = (text) => "0x" + [...new TextEncoder().encode(text)].map((byte) => byte.toString(16).padStart(2, "0")).join("");
 
+const remember = (id) => {
+  try {
+    localStorage.setItem(USED, id);
+  } catch {
+    // storage is shut: then nobody watches for another account, and that is all
+  }
+};
+
 const ask = async (path) => {
   try {
     return await fetch(path);
@@ -82,7 +90,7 @@ const attempt = async (button, provider, id) => {
     button.disabled = false;
   }, PATIENCE_MS);
   try {
-    localStorage.setItem(USED, id);
+    remember(id);
     await signIn(await provider(), isCurrent);
   } catch (error) {
     if (!isCurrent()) return;

@@ -1,7 +1,14 @@
 // While signed in: says when the wallet that signed in shows another account. It only looks (eth_accounts), it never asks.
 const template = document.querySelector("template[data-wallet-changed]");
 const signedIn = template.dataset.walletChanged;
-const used = localStorage.getItem("faces-wallet");
+const remembered = () => {
+  try {
+    return localStorage.getItem("faces-wallet");
+  } catch {
+    return null;
+  }
+};
+const used = remembered();
 let note = null;
 let isWatched = false;
 
