@@ -68,10 +68,11 @@ class TransferAdmin(columns.Linked, ExportedAdmin):
 
     def found(self, rows: QuerySet[Transfer], text: str, identifier: UUID | None) -> QuerySet[Transfer]:
         others = rows.filter(~Q(code=TransferCode.CHARGE))
+        names = (text, f"{PREFIX}{text}")
         if identifier is None:
             hold_id = uuid_of(text.removeprefix("hold:")) if text.startswith("hold:") else None
             if hold_id is None:
-                return others.filter(reference__in=(text, f"{PREFIX}{text}"))
+                return others.filter(reference__in=names)
             identifier = hold_id
         account_id = Hold.objects.filter(id=identifier).values_list("account_id", flat=True).first()
         if account_id is not None:
@@ -79,4 +80,5 @@ class TransferAdmin(columns.Linked, ExportedAdmin):
             return rows.filter(account_id=account_id, id__in=list(named.values_list("transfer_id", flat=True)))
         if TopUp.objects.filter(id=identifier).exists():
             return others.filter(reference__in=(f"topup:{identifier}", f"refund:{identifier}"))
-        return rows.filter(id=identifier)
+        found = rows.filter(id=identifier)
+        return found if found.exists() else others.filter(reference__in=names)

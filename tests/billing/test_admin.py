@@ -17,10 +17,11 @@ from django.test import Client
 from django.test.utils import CaptureQueriesContext
 from django.urls import reverse
 from django.utils import timezone
+from uuid_utils.compat import uuid7
 
 from accounts import addresses
 from accounts.models import User, Wallet
-from billing import holds, ledger, reconcile, topups, upstream_probe
+from billing import corrections, holds, ledger, reconcile, topups, upstream_probe
 from billing.admin import exports
 from billing.models import Hold, LedgerCheck, Party, Price, TopUp, TopUpStatus, Transfer, TransferCode, Upstream
 from faces.lib import admin as bounds
@@ -182,13 +183,18 @@ class TestTransfers:
             code=TransferCode.ADJUSTMENT,
             reference="credit:ticket-17",
         )
-        bought, charge, correction = Transfer.objects.filter(account_id=user.id).order_by("id")
+        ticket = str(uuid7())
+        corrections.correct(
+            account_id=user.id, amount_nanousd=1, reference=ticket, reason="A ticket with such a number"
+        )
+        bought, charge, correction, other = Transfer.objects.filter(account_id=user.id).order_by("id")
         for text, found in (
             (str(hold_id), charge),
             (f"hold:{hold_id}", charge),
             (str(topup.id), bought),
             (f"topup:{topup.id}", bought),
             ("ticket-17", correction),
+            (ticket, other),
             ("credit:ticket-17", correction),
             (str(charge.id), charge),
         ):
