@@ -110,9 +110,11 @@ class OperationsSite(AdminSite):
         self, request: HttpRequest, extra_context: dict[str, Any] | None = None
     ) -> HttpResponse:
         """Django's, with an entry in the audit log, which Django writes only for another's password."""
+        if request.method != "POST":
+            return super().password_change(request, extra_context)
         with transaction.atomic():
             response = super().password_change(request, extra_context)
-            if request.method == "POST" and response.status_code == 302 and isinstance(request.user, User):
+            if response.status_code == 302 and isinstance(request.user, User):
                 audit.note(Operator(request.user.pk), [request.user], "Changed their own password.")
         return response
 
