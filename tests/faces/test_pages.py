@@ -19,7 +19,7 @@ from tests import month, world
 
 pytestmark = pytest.mark.django_db
 
-NO_PAGES: Final = ("v1/", "auth/", "api/", "^(?:v1|auth)", "healthz", "readyz", "metrics")
+NO_PAGES: Final = ("v1/", "auth/", "api/", "admin", "^(?:v1|auth)", "healthz", "readyz", "metrics")
 READ: Final = {
     "home",
     "keys",
