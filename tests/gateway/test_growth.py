@@ -166,10 +166,10 @@ class TestExtension:
 
     def test_counts_by_the_models_tokenizer_where_the_operator_named_it(self, growing: Bench) -> None:
         growing.set_price(prompt_bound="o200k")
-        growing.upstream.streams(*[delta(" information")] * 30, finish(), usage(7, 30), DONE)
+        growing.upstream.streams(*[delta(" information")] * 15, finish(), usage(7, 15), DONE)
         growing.events(max_tokens=1000)
         assert growing.hold().output_limit_tokens == SLICE
-        growing.check_charged(7, 30)
+        growing.check_charged(7, 15)
 
     def test_stops_at_the_limit_and_then_leaves_the_call_alone(self, growing: Bench) -> None:
         growing.upstream.streams(*[delta("internationalis")] * 100, finish("length"), usage(7, 100), DONE)
