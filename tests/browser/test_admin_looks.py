@@ -186,7 +186,8 @@ class TestParts:
         assert window.evaluate(SIDEWAYS) <= 0
         window.get_by_label("Name").fill(name)
         window.get_by_label("Base url").fill("https://another.example/v1")
-        window.get_by_role("button", name="Save", exact=True).click()
+        with window.expect_event("close"):
+            window.get_by_role("button", name="Save", exact=True).click()
         expect(person.page.locator("#id_upstream option:checked")).to_have_text(name)
 
     def test_that_choose_several_move_them(self, person: Person, operator: User) -> None:
