@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
-from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
+from django.http import HttpRequest, StreamingHttpResponse
 
 from faces.lib.money import usd_text
 from faces.lib.wire import Money
@@ -19,24 +19,12 @@ LINES: Final = 1000
 """As many go out in one piece."""
 
 
-def response(filename: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> HttpResponse:
-    """A download, whole: under ASGI Django would collect what is streamed from a database before it sends anything. Amounts
-    are exact decimals; a text that a spreadsheet would run as a formula gets an apostrophe before it."""
-    answer = HttpResponse(
-        content_type="text/csv; charset=utf-8",
-        headers={"Content-Disposition": f'attachment; filename="{filename}"'},
-    )
-    writer = csv.writer(answer)
-    writer.writerow(head)
-    writer.writerows([_cell(value) for value in row] for row in rows)
-    return answer
-
-
 def stream(
     request: HttpRequest, filename: str, head: Sequence[str], rows: Iterable[Sequence[Any]]
 ) -> StreamingHttpResponse:
     """A download of any length, in pieces and as fast as it is taken: never more than one piece is in memory. `rows` is read
-    on the request's own thread, where its database connection is, and should ask for a page at a time."""
+    on the request's own thread, where its database connection is, and should ask for a page at a time. Amounts are exact
+    decimals; a text that a spreadsheet would run as a formula gets an apostrophe before it."""
     pieces = _pieces(chain([head], rows))
     return StreamingHttpResponse(
         _one_by_one(pieces) if isinstance(request, ASGIRequest) else pieces,

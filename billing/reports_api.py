@@ -1,6 +1,6 @@
 """`/v1/billing`: what was spent, on what, and what it costs. Paying in is in `api`."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, ClassVar, Final, cast
 from uuid import UUID
 
@@ -50,7 +50,7 @@ class TransactionsView(Endpoint):
         rows = statements.transfers(account_id, days=span, code=code, key_id=_key_id(query))
         if _wants_csv(request):
             lines = (tuple(entry_row(entry).values()) for entry in statements.all_entries(account_id, rows))
-            return csv_files.response("transactions.csv", ENTRY_FIELDS, lines)
+            return _csv(request, "transactions.csv", ENTRY_FIELDS, lines)
         found, next_cursor = pages.page(rows, query)
         data = [entry_row(entry) for entry in statements.entries(account_id, found)]
         return answer(data, next_cursor=next_cursor, is_list=True)
@@ -66,7 +66,7 @@ class UsageView(Endpoint):
         span = days.of_query(query, today=timezone.now().date())
         rows = usage.rows(account_id=_account_id(request), group_by=group_by, days=span)
         if _wants_csv(request):
-            return csv_files.response("usage.csv", USAGE_FIELDS, (tuple(usage_row(row).values()) for row in rows))
+            return _csv(request, "usage.csv", USAGE_FIELDS, (tuple(usage_row(row).values()) for row in rows))
         totals = usage_row(usage.totals(rows))
         del totals["group_key"]
         return answer({"rows": [usage_row(row) for row in rows], "totals": totals})
@@ -83,6 +83,10 @@ class PriceListView(Endpoint):
 
 def _account_id(request: Request) -> Any:
     return cast(Credential, request.auth).account_id
+
+
+def _csv(request: Request, filename: str, head: Sequence[str], rows: Iterable[Sequence[Any]]) -> HttpResponseBase:
+    return csv_files.stream(request._request, filename, head, rows)  # noqa: SLF001 - DRF names Django's request no other way
 
 
 def _wants_csv(request: Request) -> bool:

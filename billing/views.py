@@ -99,7 +99,7 @@ def statement(request: HttpRequest) -> HttpResponseBase:
         rows = statements.transfers(account_id, days=span, code=kind, key_id=key_id)
         if query.get("format") == "csv":
             lines = (tuple(entry_row(entry).values()) for entry in statements.all_entries(account_id, rows))
-            return csv_files.response("statement.csv", ENTRY_FIELDS, lines)
+            return csv_files.stream(request, "statement.csv", ENTRY_FIELDS, lines)
         found, cursor = pages.page(rows, query)
     except InvalidInput as error:
         return render(request, "billing/statement.html", {**context, "problem": error.sentence}, status=400)
@@ -131,7 +131,7 @@ def usage_page(request: HttpRequest) -> HttpResponseBase:
     context["keys"] = _keys(account_id, filters.get("key_id"))
     rows = usage.rows(account_id=account_id, group_by=group_by, days=span, **filters)
     if query.get("format") == "csv":
-        return csv_files.response("usage.csv", USAGE_FIELDS, (tuple(usage_row(row).values()) for row in rows))
+        return csv_files.stream(request, "usage.csv", USAGE_FIELDS, (tuple(usage_row(row).values()) for row in rows))
     by = None if group_by == "date" else group_by
     names = _names_of(account_id, rows) if group_by == "api_key_id" else {}
     series = usage.per_day(account_id=account_id, days=span, by=by, **filters)

@@ -27,11 +27,11 @@ class Counted:
 
 
 def cells(*row: Any) -> list[str]:
-    answer = csv_files.response("x.csv", ["head"], [row])
-    return list(csv.reader(io.StringIO(answer.content.decode(), newline="")))[1]
+    answer = csv_files.stream(RequestFactory().get("/"), "x.csv", ["head"], [row])
+    return list(csv.reader(io.StringIO(answer.getvalue().decode(), newline="")))[1]
 
 
-class TestResponse:
+class TestCells:
     @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
     def test_puts_an_apostrophe_before_what_would_run(self, start: str) -> None:
         assert cells(f"{start}1+1", f"a{start}1") == [f"'{start}1+1", f"a{start}1"]

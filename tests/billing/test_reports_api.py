@@ -124,7 +124,7 @@ class TestTransactions:
         user = world.account(credit=world.USD)
         for cost in (1, 2, 3):
             call(user, None, cost)
-        rows = list(csv.DictReader(io.StringIO(get(user, "transactions", format="csv", limit="1").content.decode())))
+        rows = list(csv.DictReader(io.StringIO(get(user, "transactions", format="csv", limit="1").getvalue().decode())))
         assert [row["amount_usd"] for row in rows] == ["-0.000000003", "-0.000000002", "-0.000000001", "1.00"]
 
     def test_add_up_to_the_balance(self) -> None:

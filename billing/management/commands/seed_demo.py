@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts import addresses, wallets
 from accounts.addresses import InvalidAddress
-from billing import seeding
+from billing import seeding, totals
 from billing.seeding import Seeded
 
 
@@ -68,6 +68,7 @@ class Command(BaseCommand):
             done = seeding.accounts(calls=calls, count=accounts, days=days, seed=seed, now=now)
             for number, one in enumerate(done, 1):
                 self._say(f"{number} of {accounts}", one, started)
+        totals.fill(now=timezone.now())
         self.stdout.write(
             f"{calls} calls in {time.monotonic() - started:.1f} s; `manage.py check_ledger` recomputes them"
         )
