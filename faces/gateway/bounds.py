@@ -31,8 +31,12 @@ PROSE: Final = TEXT_MEMBERS | {"content"}
 PIECE_CHARACTERS: Final = 64
 ESCAPED_FOR_A_PAGE: Final = tuple((character, f"\\u{ord(character):04x}") for character in "<>&'")
 """What many JSON writers (Go's, Jinja's own, minijinja's) escape, so that a web page may hold it, in prompts as well."""
-ANSWER_MEMBERS: Final = ("content", "refusal", "reasoning", "reasoning_content")
-PART_MEMBERS: Final = ("text", "thinking", "refusal")
+ANSWER_MEMBERS: Final = ("content", "refusal")
+THOUGHT_MEMBERS: Final = ("reasoning", "reasoning_content", "reasoning_details", "thinking")
+PART_MEMBERS: Final = ("text", "thinking", "refusal", "summary")
+CALLED_TOKENS: Final = 32
+"""What a model writes around one tool call and no server shows: its tags, the braces, the words for name and arguments.
+Qwen's, Llama's, DeepSeek's and Harmony's are 10 to 20."""
 
 
 def prompt_bound(request: ChatRequest, tokenizer: str | None) -> int:
@@ -132,17 +136,32 @@ def _layout(value: Any) -> tuple[int, int]:
 
 def received_texts(part: dict[str, Any]) -> list[str]:
     """All that a delta or message shows of the output: content, refusal, reasoning, tool and function calls."""
-    members = [part.get(member) for member in ANSWER_MEMBERS]
-    if isinstance(members[-1], str) and members[-1] == members[-2]:
-        members.pop()  # some upstreams say one thought under both names
-    texts = [text for member in members for text in _texts(member)]
+    texts = [text for member in ANSWER_MEMBERS for text in _texts(part.get(member))]
+    thoughts: list[list[str]] = []
+    for member in THOUGHT_MEMBERS:
+        thought = list(_texts(part.get(member)))
+        if thought not in thoughts:  # some upstreams say one thought under several names
+            thoughts.append(thought)
+    texts += [text for thought in thoughts for text in thought]
+    for _, called in _called(part):
+        texts += [value for value in called.values() if isinstance(value, str)]
+        texts += [json.dumps(value, ensure_ascii=False) for value in called.values() if isinstance(value, dict | list)]
+    return texts
+
+
+def begun_calls(part: dict[str, Any]) -> set[tuple[str, ...]]:
+    """The tool calls a delta or message names: each by what tells it from the others of its choice."""
+    return {(str(call.get("index")), str(call.get("id"))) for call, called in _called(part) if called.get("name")}
+
+
+def _called(part: dict[str, Any]) -> Iterator[tuple[dict[str, Any], dict[str, Any]]]:
+    """Every tool call, and what of it the model wrote."""
     calls = part.get("tool_calls")
     for call in [*(calls if isinstance(calls, list) else []), {"function": part.get("function_call")}]:
         for kind in ("function", "custom"):
             called = call.get(kind) if isinstance(call, dict) else None
             if isinstance(called, dict):
-                texts += [value for value in called.values() if isinstance(value, str)]
-    return texts
+                yield call, called
 
 
 def _texts(member: Any) -> Iterator[str]:

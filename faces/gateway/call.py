@@ -75,7 +75,7 @@ class Call:
         self.is_resolved = False
         self.has_started = False
         self.cut_outcome = "cut"
-        received = Received(limit=output_limit * chat.n, tokenizer=route.tokenizer)
+        received = Received(limit=output_limit * chat.n, tokenizer=route.tokenizer, choices=chat.n)
         kind = StreamAnswer if chat.stream else PlainAnswer
         self.answer: StreamAnswer | PlainAnswer = kind(route=route, wants_usage=chat.include_usage, received=received)
         slice_ = route.default_output_tokens

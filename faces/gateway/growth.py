@@ -14,6 +14,7 @@ import psycopg
 
 from billing import holds
 from faces.gateway import metrics
+from faces.gateway.fields import CHECKS
 from faces.gateway.routing import Route
 from faces.gateway.schema import ChatRequest
 
@@ -29,12 +30,27 @@ AHEAD_PART: Final = 2
 WAIT_SECONDS: Final = 2
 """At the wall a stream waits this long for the database; then it is cut."""
 AWAY: Final = "database_away"
+SAMPLING: Final = frozenset(
+    {
+        "top_k",
+        "min_p",
+        "top_a",
+        "typical_p",
+        "repetition_penalty",
+        "repeat_penalty",
+        "no_repeat_ngram_size",
+        "min_tokens",
+    }
+)
+"""Fields an operator may let through that change which tokens are made, and hide none that are."""
 
 
 def may_grow(route: Route, chat: ChatRequest, *, may_lower: bool) -> bool:
     """Whether the hold of this call may start with less than its full limit: the upstream streams, shows all it bills, and
-    stops charging when it is left; and the caller did not forbid it."""
-    return chat.stream and route.visible_output and route.cancels_on_hangup and may_lower
+    stops charging when it is left; and the caller did not forbid it, nor sends a field let through that may hide output
+    (`include_reasoning`, `separate_reasoning`)."""
+    is_known = chat.fields.keys() <= CHECKS.keys() | SAMPLING
+    return chat.stream and route.visible_output and route.cancels_on_hangup and may_lower and is_known
 
 
 @dataclass(slots=True)

@@ -32,11 +32,13 @@ class Received:
 
     limit: int
     tokenizer: str | None
+    choices: int = 1
     size_bytes: int = 0
     deltas: int = 0
     most_tokens: int = 0
     texts: dict[int, list[str]] = field(default_factory=dict)
     _unchecked: int = 0
+    _calls: set[tuple[int, tuple[str, ...]]] = field(default_factory=set)
 
     def add(self, texts: list[str], *, choice: int = 0) -> None:
         most = 0
@@ -52,6 +54,12 @@ class Received:
                     self._unchecked += size
                 most += size
         self.most_tokens += max(1, most)  # a delta that shows nothing may still be a token
+
+    def begin(self, calls: set[tuple[str, ...]], *, choice: int) -> None:
+        """Count what no server shows of tool calls, of each once: it is billed, and many small ones are mostly that."""
+        begun = {(choice, call) for call in calls} - self._calls
+        self._calls |= begun
+        self.most_tokens += bounds.CALLED_TOKENS * len(begun)
 
     def add_raw(self, body: bytes) -> None:
         """Count a body that broke off before it could be read as an answer."""
@@ -71,7 +79,7 @@ class Received:
         if self.tokenizer is None:
             over = self.size_bytes > self.limit * bounds.BYTES_PER_TOKEN
             return over and (self.deltas > self.limit or self.size_bytes > self.limit * LONGEST_TOKEN_BYTES)
-        allowed = self.limit + HALF_TOKENS * len(self.texts)
+        allowed = self.limit + HALF_TOKENS * min(len(self.texts), self.choices)
         if self._unchecked <= allowed:
             return False
         self._unchecked = self.tokens()
@@ -96,12 +104,16 @@ class Answer:
         return isinstance(reported, dict)
 
     def _take_text(self, choices: list[dict[str, Any]], member: str) -> None:
+        """Where an upstream says one text in several ways, the first that shows something counts."""
         for choice in choices:
-            part = choice.get(member)
-            if isinstance(part, dict):
-                self.received.add(bounds.received_texts(part), choice=choice.get("index", 0))
-            elif isinstance(choice.get("text"), str):
-                self.received.add([choice["text"]], choice=choice.get("index", 0))
+            index = choice.get("index", 0)
+            parts = [part for name in (member, "message") if isinstance(part := choice.get(name), dict)]
+            parts += [{"content": choice["text"]}] if isinstance(choice.get("text"), str) else []
+            for part in parts:
+                self.received.begin(bounds.begun_calls(part), choice=index)
+            shown = [texts for part in parts if any(texts := bounds.received_texts(part))]
+            if parts:
+                self.received.add(shown[0] if shown else [], choice=index)
 
 
 class PlainAnswer(Answer):
@@ -131,6 +143,7 @@ class StreamAnswer(Answer):
         super().__init__(route=route, wants_usage=wants_usage, received=received)
         self.is_done = False
         self.is_cut = False
+        self._shows = False
         self._finished: dict[int, bool] = {}
         self._head: dict[str, Any] = {}
         self._held: list[dict[str, Any]] = []
@@ -151,15 +164,20 @@ class StreamAnswer(Answer):
             raise Broken("the upstream reported an error")
         choices = _choices(chunk)
         self._head = self._head or {name: chunk[name] for name in ("id", "created") if name in chunk}
+        before = self.received.size_bytes
         self._take_text(choices, "delta")
+        self._shows = self.received.size_bytes > before
         self.is_cut = self.received.has_used_up_the_limit()
         return None if self.is_cut else chunk
 
     def ends_with(self, chunk: dict[str, Any]) -> bool:
-        """Whether no output can come after this chunk: all choices that are open end in it."""
+        """Whether this chunk, the one read last, is the end of all output. Where it shows some, every choice asked for has to
+        end, and not before it: some upstreams say a finish_reason on each event, and go on."""
         ended = {choice.get("index", 0) for choice in _choices(chunk) if choice.get("finish_reason")}
-        begun = {index for index, finished in self._finished.items() if not finished}
-        return self.is_complete or (bool(ended) and begun <= ended)
+        finished = {index for index, is_finished in self._finished.items() if is_finished}
+        if self._shows:
+            return len(finished) < self.received.choices <= len(finished | ended)
+        return self.is_complete or (bool(ended) and set(self._finished) <= finished | ended)
 
     def give(self, chunk: dict[str, Any]) -> list[bytes]:
         """The events for the client."""
