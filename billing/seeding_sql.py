@@ -183,12 +183,13 @@ INSERT INTO seed_move VALUES (%(at)s, pg_temp.seed_uuid(%(at)s, 3, %(mark)s + 15
 RUNNING: Final = """
 INSERT INTO seed_call
 SELECT -i, k.no, k.id, k.path, pg_temp.seed_uuid(at, -i, %(mark)s + 10), m.name, m.upstream, 'pending', '',
-    ((1200 * i + 180) * greatest(price_in, price_cached, price_write) + 1024 * price_out + 999999) / 1000000,
-    price_in, price_out, price_cached, price_write, 0, 0, NULL, 1200 * i + 180, 1024, 0, 0, 0, 0, false, at, NULL, false
+    (prompt * greatest(price_in, price_cached, price_write) + 1024 * price_out + 999999) / 1000000,
+    price_in, price_out, price_cached, price_write, 0, 0, NULL, prompt, 1024, 0, 0, 0, 0, false, at, NULL, false
 FROM generate_series(1, %(running)s) i
 JOIN seed_key k ON k.no = (%(able)s::int[])[1 + i %% cardinality(%(able)s::int[])]
 JOIN seed_model m ON m.no = 0,
-LATERAL (SELECT %(now)s - interval '11 s' * i AS at) placed
+LATERAL (SELECT mod(abs(hashint8extended(i, %(mark)s)), 4800) AS dice) drawn,
+LATERAL (SELECT %(now)s - interval '40 ms' * dice AS at, 180 + dice AS prompt) placed
 """
 
 HOLDS: Final = """

@@ -47,6 +47,11 @@ class BoundedChangeList(ChangeList):
     """Sorts by no column but those the admin names in `sortable_by`, not even when the address asks for another: a sort
     without an index reads the whole table."""
 
+    @property
+    def is_cut(self) -> bool:
+        """Whether there may be more rows than are counted and shown."""
+        return self.result_count >= MOST_LISTED
+
     def get_filters_params(self, params: Any = None) -> Any:
         """Raises IncorrectLookupParameters for a character that no text in PostgreSQL has."""
         filters: dict[str, list[str]] = super().get_filters_params(params)
