@@ -31,6 +31,12 @@ log = logging.getLogger(__name__)
 MAX_ANSWER_BYTES: Final = 64 * 1024 * 1024
 STALL_SECONDS: Final = 30
 """A client that takes nothing for this long is gone: it must not keep the usage from being read."""
+SLOW_SEND_SECONDS: Final = 0.005
+BEHIND_SECONDS: Final = 0.25
+"""A client waited for this long in all, in sends that were slow, has more of its answer waiting in buffers."""
+CATCH_UP_SECONDS: Final = 2
+"""When it goes, that is still read, and paid for: this long at most, or until nothing comes for QUIET_SECONDS."""
+QUIET_SECONDS: Final = 0.1
 SETTLE_ATTEMPT_SECONDS: Final = (0.1, 0.3, 1, 3, 10, 30)
 
 
@@ -70,6 +76,10 @@ class Call:
         self.client = client
         self.began = time.monotonic()
         self.patience_seconds = route.timeout_seconds / 2
+        self.waited_seconds = 0.0
+        self.giving_since: float | None = None
+        self.heard_at = self.began
+        self.leaving: asyncio.Task[None] | None = None
         self.attempt = Attempt()
         self.is_hung_up = False
         self.is_resolved = False
@@ -103,13 +113,27 @@ class Call:
         finally:
             metrics.RUNNING.dec()
             watcher.cancel()
+            if self.leaving is not None:
+                self.leaving.cancel()
             await self.grower.aclose()
 
     async def _watch(self, receive: Receive, work: asyncio.Task[Any]) -> None:
         while (await receive())["type"] != "http.disconnect":
             pass
-        self.is_hung_up = True
-        if self.route.cancels_on_hangup and not self.is_resolved:
+        if not self.is_hung_up:
+            self.is_hung_up = True
+            await self._leave(work)
+
+    async def _leave(self, work: asyncio.Task[Any]) -> None:
+        """End the work of a client that has gone, where the upstream then stops. What was made while it took nothing waits in
+        buffers and is billed: that is read first, while nothing is sent any more, and counted as ever."""
+        if not self.route.cancels_on_hangup or self.is_resolved:
+            return
+        now = self.heard_at = time.monotonic()
+        if self.waited_seconds + (0 if self.giving_since is None else now - self.giving_since) > BEHIND_SECONDS:
+            while time.monotonic() - now < CATCH_UP_SECONDS and time.monotonic() - self.heard_at < QUIET_SECONDS:
+                await asyncio.sleep(QUIET_SECONDS / 4)
+        if not self.is_resolved:
             work.cancel()
 
     async def _run(self, send: Send) -> None:
@@ -145,6 +169,7 @@ class Call:
     async def _relay(self, answer: StreamAnswer, chunks: AsyncIterator[bytes], send: Send) -> None:
         await self._start(send, "text/event-stream; charset=utf-8")
         async for data in sse.events(chunks):
+            self.heard_at = time.monotonic()
             chunk = answer.read(data)
             if chunk is not None and not await self._is_paid_for(answer, chunk):
                 answer.is_cut = True
@@ -293,17 +318,22 @@ class Call:
         that sips would else keep the usage from being read, and pay only for what it took."""
         if self.is_hung_up:
             return
-        began = time.monotonic()
+        began = self.giving_since = time.monotonic()
         try:
             async with asyncio.timeout(min(STALL_SECONDS, self.patience_seconds)):
                 await send(message)
-            self.patience_seconds -= time.monotonic() - began
         except TimeoutError:
+            work = asyncio.current_task()
+            if work is not None and not self.is_hung_up:
+                self.leaving = asyncio.create_task(self._leave(work))
             self.is_hung_up = True
-            if self.route.cancels_on_hangup and not self.is_resolved:
-                raise asyncio.CancelledError from None
         except OSError:
             self.is_hung_up = True
+        finally:
+            took = time.monotonic() - began
+            self.giving_since = None
+            self.patience_seconds -= took
+            self.waited_seconds += took if took > SLOW_SEND_SECONDS else 0
 
 
 async def resolve(database: Database, statement: holds.Statement, *, request_id: str) -> holds.Settled | None:

@@ -1,10 +1,14 @@
 """Streams that try to be given more than their growing hold pays for. Each was possible once."""
 
+import json
+import socket
+import time
 from typing import Any
 
 import pytest
 
 from apikeys.models import ApiKey
+from faces.gateway.call import BEHIND_SECONDS
 from tests.fakes.upstream import DONE, Gate, chunk, delta, finish, usage, used
 from tests.gateway.bench import Bench, cost
 from tests.gateway.test_call import BOUND, said
@@ -125,3 +129,21 @@ class TestPassedFields:
         growing.upstream.streams(delta("Hi"), finish(), usage(7, 1), DONE)
         growing.events(max_tokens=1000, top_k=40)
         assert growing.hold().output_limit_tokens == SLICE
+
+
+class TestHangup:
+    def test_of_a_client_that_took_nothing_pays_for_what_was_made_meanwhile(self, growing: Bench) -> None:
+        """It waits in the buffers of sockets: here megabytes of it, at a provider all of a long answer."""
+        open_cap(growing)
+        growing.set_price(prompt_bound="o200k")
+        made = 1000
+        written = Gate()
+        block = b"".join(b"data: %s\n\n" % json.dumps(delta(" word", padding="." * 2000)).encode() for _ in range(10))
+        growing.upstream.streams(*[block] * (made // 10), written.opened(), Gate())
+        stream = growing.stream(max_tokens=made)
+        stream.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        written.wait()
+        time.sleep(2 * BEHIND_SECONDS)  # the client's own idleness is what is tested
+        growing.hang_up(stream)
+        assert growing.hold().outcome == "hung_up"
+        assert growing.hold().output_tokens == made
