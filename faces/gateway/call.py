@@ -190,7 +190,8 @@ class Call:
         statement = holds.extend_statement(
             account_id=self.placed.account_id, hold_id=self.placed.hold_id, output_limit=output_limit
         )
-        return holds.Extended(*await self.database.row(statement))
+        async with self.database.extending:
+            return holds.Extended(*await self.database.row(statement))
 
     async def _collect(self, answer: PlainAnswer, chunks: AsyncIterator[bytes]) -> None:
         body = bytearray()

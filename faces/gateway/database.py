@@ -14,6 +14,8 @@ from billing import holds
 WAIT_SECONDS: Final = 30
 """How long a caller queues for a connection."""
 WAIT_WHILE_AWAY_SECONDS: Final = 2
+EXTENDING_PART: Final = 4
+"""Extensions use at most this part of the connections: hundreds may be asked for at once, and settlements must not wait."""
 
 
 class Database:
@@ -29,6 +31,7 @@ class Database:
             open=False,
             name="gateway",
         )
+        self.extending = asyncio.Semaphore(max(1, settings.FACES_GATEWAY_CONNECTIONS // EXTENDING_PART))
         self._is_away = False
         self._mending: asyncio.Task[None] | None = None
 

@@ -6,11 +6,16 @@ import time
 from typing import Any
 
 import pytest
+from django.conf import settings
+from django.db import transaction
 
 from apikeys.models import ApiKey
+from billing.models import CreditAccount
 from faces.gateway.call import BEHIND_SECONDS
+from tests import world
 from tests.fakes.upstream import DONE, Gate, chunk, delta, finish, usage, used
 from tests.gateway.bench import Bench, cost
+from tests.gateway.client import ask
 from tests.gateway.test_call import BOUND, said
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -147,3 +152,18 @@ class TestHangup:
         growing.hang_up(stream)
         assert growing.hold().outcome == "hung_up"
         assert growing.hold().output_tokens == made
+
+
+class TestConnections:
+    def test_are_left_for_others_while_many_streams_of_a_locked_account_ask(self, growing: Bench) -> None:
+        gate = Gate()
+        growing.upstream.streams(gate, *[delta(WORD)] * 8, Gate())
+        open_cap(growing)
+        streams = [growing.stream(max_tokens=1000) for _ in range(settings.FACES_GATEWAY_CONNECTIONS + 2)]
+        other = world.key(world.account(credit=world.USD))
+        with transaction.atomic():
+            CreditAccount.objects.select_for_update().get(account_id=growing.user.id)
+            gate.open()
+            for stream in streams:
+                assert said([stream.event() for _ in range(8)]) == WORD * 8
+            assert ask(growing.service.url, "GET", "/v1/models", other.text).status == 200
