@@ -4,6 +4,7 @@ from typing import Any, ClassVar
 
 from django.contrib import admin
 from django.contrib.admin.models import LogEntry
+from django.contrib.admin.widgets import AutocompleteSelect
 from django.contrib.auth.admin import GroupAdmin, UserAdmin
 from django.contrib.auth.models import Group
 from django.core.exceptions import PermissionDenied
@@ -20,6 +21,7 @@ from accounts.groups import ROLES
 from accounts.models import UsedNonce, User, Wallet
 from accounts.operators import may_change
 from faces.lib.admin import BoundedAdmin, ReadOnlyAdmin
+from faces.lib.ids import uuid_of
 from faces.lib.verbs import VerbsAdmin
 
 STATE = ("id", "state", "frozen_reason", "created_at", "last_login", "closed_at")
@@ -158,6 +160,13 @@ class AccountAdmin(VerbsAdmin, UserAdmin):  # type: ignore[type-arg]
         return "superuser" if account.is_superuser else ", ".join(group.name for group in account.groups.all())
 
 
+class AccountChoice(AutocompleteSelect):
+    """Shows again what was chosen, if it can be an account's id: Django asks the database for anything that was sent."""
+
+    def optgroups(self, name: str, value: Any, attr: Any = None) -> Any:
+        return super().optgroups(name, [one for one in value if uuid_of(str(one)) is not None], attr)
+
+
 @admin.register(Wallet)
 class WalletAdmin(BoundedAdmin):
     form = WalletForm
@@ -168,6 +177,10 @@ class WalletAdmin(BoundedAdmin):
     ordering = ("-id",)
     autocomplete_fields = ("account",)
     readonly_fields = ("id", "created_at", "last_sign_in_at")
+
+    def formfield_for_foreignkey(self, db_field: Any, request: HttpRequest, **kwargs: Any) -> Any:
+        kwargs["widget"] = AccountChoice(db_field, self.admin_site)
+        return super().formfield_for_foreignkey(db_field, request, **kwargs)
 
     def has_add_permission(self, request: HttpRequest) -> bool:
         """Who puts a wallet of their own on another account signs in as that account, whatever its rights."""

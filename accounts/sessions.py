@@ -8,7 +8,6 @@ from urllib.parse import urlencode
 from django.contrib.auth import login, logout
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import reverse
-from django.utils.cache import add_never_cache_headers
 from django.utils.http import url_has_allowed_host_and_scheme
 
 from accounts.models import User
@@ -28,17 +27,14 @@ def close_session(request: HttpRequest) -> None:
 
 
 def signed_in(page: Page) -> Page:
-    """The page is for who is signed in; others go to the sign-in page and come back. Nothing keeps a copy of it: after
-    signing out, the back button shows no money and no keys."""
+    """The page is for who is signed in; others go to the sign-in page and come back."""
 
     @wraps(page)
     def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponseBase:
         if not request.user.is_authenticated:
             query = urlencode({"next": request.get_full_path()}) if request.method == "GET" else ""
             return HttpResponseRedirect(f"{reverse('sign-in')}?{query}" if query else reverse("sign-in"))
-        answer = page(request, *args, **kwargs)
-        add_never_cache_headers(answer)
-        return answer
+        return page(request, *args, **kwargs)
 
     return guarded
 

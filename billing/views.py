@@ -27,6 +27,8 @@ from faces.lib.money import InvalidMoney, parse_usd, usd_text
 PICKS: Final = (10, 25, 50, 100)
 PAYMENTS: Final = 20
 MOST_KEYS: Final = 200
+MOST_DAYS: Final = 366
+"""Each is a column of the usage page's chart and a row of the table behind it; the CSV has any range."""
 SIGNED_IN: Final = "Signed in"
 
 
@@ -125,6 +127,8 @@ def usage_page(request: HttpRequest) -> HttpResponseBase:
     group_by = group_by if group_by in usage.GROUPS else "api_key_id"
     try:
         span = days.of_query(query, today=timezone.now().date())
+        if query.get("format") != "csv" and (span.last - span.first).days >= MOST_DAYS:
+            raise InvalidInput({"start_date": [f"Choose at most {MOST_DAYS} days; the CSV has any range"]})
         filters = _filters(query)
     except InvalidInput as error:
         return render(request, "billing/usage.html", {**context, "problem": error.sentence}, status=400)
@@ -217,5 +221,7 @@ def _filters(query: dict[str, str]) -> dict[str, Any]:
     if key_id is not None:
         filters["key_id"] = key_id
     if "model" in query:
+        if not query["model"].isprintable():
+            raise InvalidInput({"model": ["Choose a model of the list"]})
         filters["model"] = query["model"]
     return filters

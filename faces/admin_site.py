@@ -7,11 +7,11 @@ from typing import Any, Final
 from django.contrib import messages
 from django.contrib.admin import AdminSite
 from django.contrib.admin.forms import AdminAuthenticationForm
-from django.core.exceptions import PermissionDenied
+from django.core.exceptions import BadRequest, PermissionDenied
 from django.db import transaction
 from django.http import HttpRequest, HttpResponse, HttpResponseRedirect
 from django.template.response import TemplateResponse
-from django.urls import reverse
+from django.urls import URLPattern, URLResolver, reverse
 from django.utils import timezone
 from django.utils.text import capfirst
 
@@ -19,6 +19,7 @@ from accounts import audit
 from accounts.audit import Operator
 from accounts.models import User
 from billing import jobs, morning
+from faces.lib.admin import NUL
 
 RAIL: Final = {
     "People": (
@@ -80,6 +81,15 @@ class OperationsSite(AdminSite):
     logout_template = "admin/logged_out.html"
     password_change_template = "admin/password_change.html"  # noqa: S105 - a template
     password_change_done_template = "admin/password_changed.html"  # noqa: S105 - a template
+
+    def get_urls(self) -> list[URLPattern | URLResolver]:
+        """Without Django's `r/<type>/<id>/`, which leads to a row's page on the site: no row has one."""
+        return [url for url in super().get_urls() if getattr(url, "name", "") != "view_on_site"]
+
+    def autocomplete_view(self, request: HttpRequest) -> HttpResponse:
+        if NUL in request.GET.get("term", ""):
+            raise BadRequest("No text in the database has a NUL")
+        return super().autocomplete_view(request)
 
     def each_context(self, request: HttpRequest) -> dict[str, Any]:
         """Adds `rail`, the groups of links this operator may open, and `here`, the one that is open (or None)."""

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse
+from django.utils.cache import add_never_cache_headers, has_vary_header
 from whitenoise.middleware import WhiteNoiseMiddleware
 
 from faces.lib.paths import is_api
@@ -20,7 +21,8 @@ Handler = Callable[[HttpRequest], HttpResponse]
 
 def request_id(get_response: Handler) -> Handler:
     """Gives each request an id, puts it and the content security policy on the answer, and forbids caches to keep an API
-    answer (RFC 9111 §5.2.2.5)."""
+    answer (RFC 9111 §5.2.2.5) or a page that was made for whoever is signed in, whatever its status: after signing out, the
+    back button shows no money and no keys."""
 
     def handle(request: HttpRequest) -> HttpResponse:
         request.META["faces.request_id"] = identifier = uuid.uuid4().hex
@@ -29,6 +31,8 @@ def request_id(get_response: Handler) -> Handler:
         response["Content-Security-Policy"] = CONTENT_SECURITY_POLICY
         if is_api(request.path):
             response["Cache-Control"] = "no-store"
+        elif has_vary_header(response, "Cookie"):
+            add_never_cache_headers(response)
         return response
 
     return handle

@@ -21,6 +21,7 @@ FACES_VAR = Path(env.str("FACES_VAR", str(BASE_DIR / "var"))).resolve()
 
 INSECURE_SECRET_KEY = "development-secret-key-never-for-production-use-0000"  # noqa: S105 - refused in production
 SECRET_KEY = env.str("FACES_SECRET_KEY", INSECURE_SECRET_KEY if DEVELOPMENT else "")
+VERSION = "1.0.0"
 DEBUG = env.bool("FACES_DEBUG", False)
 PORT = env.int("PORT", 8000)
 FACES_PUBLIC_ORIGINS: list[str] = env.list(
@@ -175,6 +176,8 @@ REST_FRAMEWORK = {
     "EXCEPTION_HANDLER": "faces.api_errors.handle",
     "UNAUTHENTICATED_USER": None,
     "URL_FORMAT_OVERRIDE": None,
+    # What `/api/schema?version=` may say; it stands in the name of the file.
+    "ALLOWED_VERSIONS": [VERSION],
 }
 SIMPLE_JWT = {
     "ACCESS_TOKEN_LIFETIME": timedelta(seconds=FACES_JWT_SECONDS),
@@ -186,7 +189,7 @@ SIMPLE_JWT = {
 SPECTACULAR_SETTINGS = {
     "TITLE": "Faces",
     "DESCRIPTION": "A front door on paid AI endpoints: wallet sign-in, prepaid credit, keys with hard caps.",
-    "VERSION": "1.0.0",
+    "VERSION": VERSION,
     "SERVE_INCLUDE_SCHEMA": False,
     "SWAGGER_UI_DIST": "SIDECAR",
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",

@@ -8,7 +8,6 @@ from django.shortcuts import render
 from django.template.loader import render_to_string
 from django.urls import reverse
 from django.utils import timezone
-from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 from psycopg_pool import PoolTimeout
 
@@ -20,7 +19,6 @@ AWAY = (OperationalError, InterfaceError, PoolTimeout)
 """What a database that cannot be reached raises."""
 
 
-@never_cache
 def home(request: HttpRequest) -> HttpResponse:
     """The overview; for who is not signed in, the way in."""
     if not request.user.is_authenticated:

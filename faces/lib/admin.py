@@ -3,11 +3,13 @@
 from typing import Any, ClassVar, Final, cast
 
 from django.contrib import admin
+from django.contrib.admin.helpers import ACTION_CHECKBOX_NAME
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.contrib.admin.views.main import ChangeList
+from django.core.exceptions import BadRequest, ValidationError
 from django.core.paginator import Paginator
 from django.db.models import Model, QuerySet
-from django.http import HttpRequest
+from django.http import HttpRequest, HttpResponse
 from django.utils.functional import cached_property
 
 MOST_LISTED: Final = 10_000
@@ -79,6 +81,31 @@ class BoundedAdmin(admin.ModelAdmin):  # type: ignore[type-arg]
 
     def get_object(self, request: HttpRequest, object_id: str, from_field: str | None = None) -> Any:
         return None if NUL in object_id else super().get_object(request, object_id, from_field)
+
+    def lookup_allowed(self, lookup: str, value: str, request: HttpRequest) -> bool:
+        """Only the filters that are offered: a condition written into the address by hand has no index to help it."""
+        offered: set[str] = set()
+        for entry in self.list_filter:
+            if isinstance(entry, str):
+                offered |= {entry, f"{entry}__exact"}
+            elif isinstance(entry, tuple):
+                offered |= {f"{entry[0]}__{end}" for end in ("gte", "lt", "isnull")}
+            else:
+                offered |= set(getattr(entry, "parameter_names", ()) or (getattr(entry, "parameter_name", ""),))
+        return lookup in offered
+
+    def response_action(
+        self, request: HttpRequest, queryset: QuerySet[Any], *more: Any, **named: Any
+    ) -> HttpResponse | None:
+        """Raises BadRequest if what was chosen can be the id of no row."""
+        for text in request.POST.getlist(ACTION_CHECKBOX_NAME):
+            try:
+                self.opts.pk.to_python(text)
+            except ValidationError:
+                raise BadRequest(f"{text!a} is no id of this list; nothing was done") from None
+            if NUL in text:
+                raise BadRequest("No id has a NUL; nothing was done")
+        return super().response_action(request, queryset, *more, **named)
 
     def construct_change_message(self, request: HttpRequest, form: Any, formsets: Any, add: bool = False) -> Any:
         """What the log says of a saved form: each field with what it was and what it became, never a secret."""

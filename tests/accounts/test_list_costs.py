@@ -148,7 +148,7 @@ class TestLists:
             {"q": key.prefix},
             {"q": str(key.id)},
             {"q": str(user.pk)},
-            {"account__id__exact": str(user.pk)},
+            {"q": str(user.pk), "cap": "yes"},
         ):
             check(boss, "apikeys_apikey", query, found=1)
 

@@ -1,0 +1,162 @@
+"""What somebody with a browser sends to the admin and the dashboard that no page of theirs would send."""
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from django.contrib import admin
+from django.contrib.contenttypes.models import ContentType
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
+from uuid_utils.compat import uuid7
+
+from accounts.models import User, Wallet
+from apikeys.models import ApiKey
+from billing import corrections, holds, reconcile, refunds
+from billing.models import CreditAccount, Price
+from faces.lib.admin import BoundedAdmin
+from tests import world
+from tests.accounts import people
+from tests.billing.test_admin import paid
+
+pytestmark = pytest.mark.django_db
+
+LISTS = [model for model, shown in admin.site._registry.items() if isinstance(shown, BoundedAdmin)]
+NO_ID = {User: "freeze", ApiKey: "revoke", Wallet: "delete_selected", Price: "delete_selected"}
+
+
+def changelist(model: Any) -> str:
+    return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist")
+
+
+def spent_once() -> User:
+    user = world.account(credit=100)
+    placed = holds.place(world.request(user, rates=world.flat(20)))
+    holds.settle(account_id=user.id, hold_id=placed.hold_id, cost_nanousd=20)
+    return user
+
+
+def browser(user: User) -> Client:
+    client = Client()
+    client.force_login(user)
+    return client
+
+
+class TestAddressOfAList:
+    """A condition that is no filter of the list: without an index it reads the whole table, and some the database refuses."""
+
+    @pytest.mark.parametrize("model", LISTS, ids=lambda model: model._meta.label_lower)
+    @pytest.mark.parametrize("condition", ["regex", "range", "in", "year", "startswith"])
+    def test_takes_no_condition_written_by_hand(self, model: Any, condition: str) -> None:
+        name = "last_login" if model is User else model._meta.pk.name
+        answer = people.superuser().browser.get(changelist(model), {f"{name}__{condition}": "["})
+        assert answer.status_code == 400
+
+    @pytest.mark.parametrize("field", ["digest", "digest__startswith", "spent_nanousd__gt"])
+    def test_tells_support_nothing_about_what_is_not_shown(self, field: str) -> None:
+        world.key(world.account())
+        assert people.member("support").browser.get(changelist(ApiKey), {field: "0"}).status_code == 400
+
+
+class TestChosenRows:
+    @pytest.mark.parametrize("model", NO_ID, ids=lambda model: model._meta.label_lower)
+    def test_that_can_be_none_are_a_bad_request(self, model: Any) -> None:
+        person = people.superuser()
+        sent = {"action": NO_ID[model], "_selected_action": ["\x00"], "confirmed": "yes", "reason": "x", "post": "yes"}
+        assert person.browser.post(changelist(model), sent).status_code == 400
+
+    def test_are_none_of_them_done_if_one_is_no_id(self) -> None:
+        user = world.account()
+        sent = {"action": "freeze", "_selected_action": [str(user.pk), "x"], "confirmed": "yes", "reason": "x"}
+        assert people.superuser().browser.post(changelist(User), sent).status_code == 400
+        user.refresh_from_db()
+        assert not user.is_frozen
+
+
+class TestWalletForm:
+    @pytest.mark.parametrize("account", ["x", "\x00", "9" * 30])
+    def test_says_that_its_account_is_none(self, account: str) -> None:
+        sent = {"account": account, "address": "0x" + "ab" * 20, "chain_id": ""}
+        answer = people.superuser().browser.post(reverse("admin:accounts_wallet_add"), sent)
+        assert (answer.status_code, "account" in answer.context["adminform"].form.errors) == (200, True)
+        assert not Wallet.objects.exists()
+
+    def test_shows_the_account_it_has(self) -> None:
+        wallet = Wallet.objects.create(account=world.account(username="whose"), address="0x" + "ab" * 20)
+        page = people.superuser().browser.get(reverse("admin:accounts_wallet_change", args=[wallet.pk]))
+        assert f'<option value="{wallet.account_id}" selected>whose</option>' in page.content.decode()
+
+
+class TestAutocomplete:
+    def test_refuses_what_no_text_has(self) -> None:
+        asked = {"app_label": "accounts", "model_name": "wallet", "field_name": "account", "term": "a\x00b"}
+        assert people.superuser().browser.get("/admin/autocomplete/", asked).status_code == 400
+
+
+class TestViewOnSite:
+    def test_is_not_there(self) -> None:
+        """Django's own asks the database for whatever stands in the address."""
+        kind = ContentType.objects.get_for_model(User)
+        assert people.member("support").browser.get(f"/admin/r/{kind.pk}/x/").status_code == 404
+
+
+class TestPrivatePage:
+    """What shows money or a wallet is kept by no cache, the pages of refusals included."""
+
+    @pytest.mark.parametrize("path", ["/", "/nothing-here", f"/keys/{uuid7()}", "/prices", "/billing"])
+    def test_is_kept_nowhere(self, path: str) -> None:
+        user = world.account(credit=123 * world.USD)
+        page = browser(user).get(path)
+        assert "123.00" in page.content.decode()
+        assert "no-store" in page["Cache-Control"]
+
+    @pytest.mark.parametrize("path", ["/keys/new", "/billing"])
+    def test_that_refuses_a_foreign_form_is_kept_nowhere(self, path: str) -> None:
+        strict = Client(enforce_csrf_checks=True)
+        strict.force_login(world.account())
+        page = strict.post(path, {})
+        assert (page.status_code, "no-store" in page["Cache-Control"]) == (403, True)
+
+
+class TestUsage:
+    def test_draws_at_most_a_year(self) -> None:
+        page = browser(spent_once()).get("/usage", {"start_date": "1970-01-01", "end_date": "9998-12-31"})
+        assert (page.status_code, "Choose at most 366 days" in page.content.decode()) == (400, True)
+
+    def test_draws_a_leap_year(self) -> None:
+        page = browser(spent_once()).get("/usage", {"start_date": "2028-01-01", "end_date": "2028-12-31"})
+        assert (page.status_code, len(page.context["chart"].columns)) == (200, 366)
+
+    def test_gives_any_range_as_csv(self) -> None:
+        first = (timezone.now().date() - timedelta(days=4000)).isoformat()
+        answer = browser(spent_once()).get("/usage", {"start_date": first, "format": "csv"})
+        assert b"0.00000002" in b"".join(answer.streaming_content)  # type: ignore[attr-defined]
+
+    @pytest.mark.parametrize("query", [{}, {"format": "csv"}])
+    def test_refuses_a_model_that_no_text_can_be(self, query: dict[str, str]) -> None:
+        assert browser(spent_once()).get("/usage", {"model": "a\x00", **query}).status_code == 400
+
+
+class TestSchema:
+    @pytest.mark.parametrize("version", ["1\r\nX: y", "2.0", '"'])
+    def test_has_one_version_whatever_is_asked(self, version: str) -> None:
+        answer = Client().get("/api/schema", {"version": version})
+        assert (answer.status_code, answer["Content-Disposition"]) == (200, 'inline; filename="Faces.yaml"')
+
+
+@pytest.mark.django_db(transaction=True)
+class TestReferenceOfAnOperator:
+    def test_stands_in_the_way_of_no_payment_charge_or_refund(self) -> None:
+        user, boss = world.account(credit=world.USD), world.account(is_staff=True)
+        topup = paid(user, ref=f"paid-{uuid7()}")
+        placed = holds.place(world.request(user, rates=world.flat(20)))
+        names = [f"topup:{topup.id}", f"refund:{topup.id}", f"hold:{placed.hold_id}", f"credit:topup:{topup.id}"]
+        for name in names:
+            given = corrections.correct(account_id=user.id, amount_nanousd=20, reference=name, reason="x")
+            assert given.state == "posted"
+        assert holds.settle(account_id=user.id, hold_id=placed.hold_id, cost_nanousd=20).charged_nanousd == 20
+        done = refunds.refund(topup_id=topup.id, account_id=user.id, amount_nanousd=20, reason="x", operator_id=boss.id)
+        assert done.state == "posted"
+        assert CreditAccount.objects.get(account=user).balance_nanousd == 6 * world.USD + 80 - 40
+        assert [found for found in reconcile.differences() if found.account_id == user.id] == []
