@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from asgiref.sync import sync_to_async
 from django.core.handlers.asgi import ASGIRequest
+from django.db import close_old_connections
 from django.http import HttpRequest, StreamingHttpResponse
 
 from faces.lib.money import usd_text
@@ -42,8 +43,16 @@ def _pieces(lines: Iterable[Sequence[Any]]) -> Iterator[bytes]:
 
 
 async def _one_by_one(pieces: Iterator[bytes]) -> AsyncIterator[bytes]:
-    """Under ASGI Django would put what is iterated without `await` into one list first."""
-    following = sync_to_async(lambda: next(pieces, None))
+    """Under ASGI Django would put what is iterated without `await` into one list first. Between pieces the request has no
+    connection to the database: who reads slowly would keep one of the pool's few for as long."""
+
+    @sync_to_async
+    def following() -> bytes | None:
+        try:
+            return next(pieces, None)
+        finally:
+            close_old_connections()
+
     while (piece := await following()) is not None:
         yield piece
 

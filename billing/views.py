@@ -1,7 +1,7 @@
 """The pages about money: billing, statement, receipts, usage, prices."""
 
 from collections import Counter
-from decimal import Decimal, InvalidOperation
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import urlencode
 from uuid import UUID
@@ -17,6 +17,7 @@ from uuid_utils.compat import uuid7
 
 from accounts.sessions import account_of, signed_in
 from apikeys import pages
+from apikeys.forms import DOLLARS
 from apikeys.models import ApiKey
 from billing import calls, charts, csv_files, days, statements, topups, usage
 from billing.models import Price, TopUp, TransferCode
@@ -63,10 +64,15 @@ def billing(request: HttpRequest) -> HttpResponseBase:
 def _test_payment(request: HttpRequest, amount: str) -> None:
     """Record a test payment under the form's own reference, so that sending it twice pays once. Raises FacesError."""
     account = account_of(request)
+    text = amount.strip().removeprefix("$")
+    if DOLLARS.fullmatch(text) is None:  # a comma is a decimal point to some and none to others
+        raise InvalidInput(
+            {"amount_usd": ["Write dollars with a point before the cents and no commas, such as 1250.00"]}
+        )
     try:
-        nanousd = parse_usd(Decimal(amount.strip().lstrip("$").replace(",", "")))
-    except (InvalidMoney, InvalidOperation):
-        raise InvalidInput({"amount_usd": [f"{amount!r} is not an amount; write for example 25.00"]}) from None
+        nanousd = parse_usd(Decimal(text))
+    except InvalidMoney as error:
+        raise InvalidInput({"amount_usd": [str(error)]}) from None
     if not settings.FACES_TEST_PAYMENTS:
         raise topups.CardsNotConfigured
     payment_ref = request.POST.get("payment_ref", "")

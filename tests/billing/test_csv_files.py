@@ -7,8 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
+from asgiref.sync import sync_to_async
+from django.db import connection
 from django.test import AsyncRequestFactory, RequestFactory
 
+from accounts.models import User
 from billing import csv_files
 from faces.lib.wire import Money
 
@@ -77,6 +80,17 @@ class TestStream:
         first = await anext(pieces)
         assert rows.asked < csv_files.LINES
         self.check(first + b"".join([piece async for piece in pieces]), rows)
+
+    @pytest.mark.django_db(transaction=True)
+    async def test_keeps_no_connection_while_a_piece_is_taken(self) -> None:
+        def rows() -> Iterator[list[int]]:
+            for _ in range(csv_files.LINES + 1):
+                yield [User.objects.count()]
+
+        pieces = aiter(csv_files.stream(AsyncRequestFactory().get("/"), "x.csv", ["n"], rows()))
+        await anext(pieces)
+        assert await sync_to_async(lambda: connection.connection is None)()
+        assert (await anext(pieces)).isascii()
 
     @staticmethod
     def check(text: bytes, rows: Counted) -> None:

@@ -103,14 +103,16 @@ class TestTopUp:
         receipt = client(user).get(f"/billing/payments/{TopUp.objects.get(account=user).id}")
         assert payment_ref in receipt.content.decode()
 
-    @pytest.mark.parametrize("other", ["0.5", "10000.01", "1.005", "abc", "-3", "1e9", "NaN", "٣"])
+    @pytest.mark.parametrize(
+        "other",
+        ["0.5", "10000.01", "1.005", "abc", "-3", "1e1", "1e9", "NaN", "٣", "1,50", "1,000.00", "1_0", "9" * 5000],
+    )
     def test_refuses_an_amount_in_words_and_takes_nothing(self, other: str) -> None:
         user = world.account()
         page = self.pay(user, f"test-{uuid7()}", amount="25", other=other)
-        assert page.status_code == 400 or world.money(user) == (3 * world.USD, 0)
-        if page.status_code == 400:
-            assert "Nothing was charged." in page.content.decode()
-            assert world.money(user) == (0, 0)
+        assert page.status_code == 400
+        assert "Nothing was charged." in page.content.decode()
+        assert world.money(user) == (0, 0)
 
     @pytest.mark.parametrize("payment_ref", ["", "test-1", "pi_123", "x" * 300])
     def test_refuses_a_reference_that_is_not_the_forms(self, payment_ref: str) -> None:
