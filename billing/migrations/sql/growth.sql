@@ -1,9 +1,9 @@
--- Holds that grow while a stream runs.
+-- Placing and extending, as they are since a hold may grow while its stream runs.
 
-DROP FUNCTION faces_hold_place(
+DROP FUNCTION IF EXISTS faces_hold_place(
     uuid, uuid, uuid[], numeric, numeric, bigint, bigint, interval, timestamptz, text, text, text,
     bigint, bigint, bigint, bigint, bigint, bigint, int);
-DROP FUNCTION faces_hold_extend(uuid, uuid, bigint, bigint);
+DROP FUNCTION IF EXISTS faces_hold_extend(uuid, uuid, bigint, bigint);
 
 -- Place a hold of p_fixed + p_per_output × limit (both in nano-USD × 10⁶, rounded up once). The limit is lowered to what the
 -- free money buys, never below p_lowest. A hold that grows (p_grows) starts with its first slice, p_limit, as long as that much

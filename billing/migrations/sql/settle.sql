@@ -1,5 +1,6 @@
--- As before, and the hold keeps what the call cost the operator (p_upstream_cost, null where nobody said the prices).
-DROP FUNCTION faces_hold_settle(
+-- The settlement, as it is since a hold keeps what its call cost the operator (p_upstream_cost, null where nobody said it).
+
+DROP FUNCTION IF EXISTS faces_hold_settle(
     uuid, uuid, uuid, text, text, bigint, bigint, bigint, bigint, bigint, boolean, timestamptz, bigint, bigint);
 
 -- Settle a hold to p_cost. What the hold does not cover is charged as far as every cap and the balance allow; the rest is lost.
