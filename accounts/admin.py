@@ -219,13 +219,17 @@ class UsedNonceAdmin(ReadOnlyAdmin):
 
 
 class RoleAdmin(BoundedAdmin, GroupAdmin):
-    """The roles of `accounts.groups` are looked at here; groups of one's own are made."""
+    """The roles of `accounts.groups` are looked at here; groups of one's own are made, by superusers: who may change the group
+    they are in may do everything."""
+
+    def has_add_permission(self, request: HttpRequest) -> bool:
+        return _is_superuser(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
-        return super().has_change_permission(request, obj) and (obj is None or obj.name not in ROLES)
+        return _is_superuser(request) and (obj is None or obj.name not in ROLES)
 
     def has_delete_permission(self, request: HttpRequest, obj: Group | None = None) -> bool:
-        return super().has_delete_permission(request, obj) and (obj is None or obj.name not in ROLES)
+        return _is_superuser(request) and (obj is None or obj.name not in ROLES)
 
 
 admin.site.unregister(Group)

@@ -3,13 +3,15 @@
 1 USD = 10⁹ nano-USD. Token prices are nano-USD per million tokens, so that the cheapest published price is an integer.
 """
 
-from decimal import Decimal, InvalidOperation
+import re
+from decimal import Decimal
 from typing import Any, Final
 
 NANO_PER_USD: Final = 10**9
 TOKENS_PER_PRICE: Final = 10**6
 LARGEST_NANOUSD: Final = 999_999_999_999_999
 """999,999.999999999 USD: the most any one amount in a request may be."""
+DECIMAL: Final = re.compile(r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)")
 LARGEST_USD: Final = Decimal(LARGEST_NANOUSD).scaleb(-9)
 
 
@@ -36,11 +38,11 @@ def parse_usd(value: Any) -> int:
 
 
 def parse_usd_text(text: str) -> int:
-    """Nano-USD of a decimal written by a person, as in a command line or a form. Raises InvalidMoney."""
-    try:
-        return parse_usd(Decimal(text.strip()))
-    except InvalidOperation:
-        raise InvalidMoney(f"{text!r} is not an amount in USD; write for example 5.00") from None
+    """Nano-USD of a plain decimal written by a person, as in a command line or a form. Raises InvalidMoney."""
+    kept = text.strip()
+    if DECIMAL.fullmatch(kept) is None:  # Decimal takes more: 1_0 and ٥ too
+        raise InvalidMoney(f"{text!r} is not an amount in USD; write for example 5.00")
+    return parse_usd(Decimal(kept))
 
 
 def usd_text(nanousd: int) -> str:

@@ -5,6 +5,7 @@ from typing import Any
 
 import pytest
 from django.contrib import admin
+from django.contrib.auth.models import Group, Permission
 from django.contrib.contenttypes.models import ContentType
 from django.test import Client
 from django.urls import reverse
@@ -143,6 +144,21 @@ class TestSchema:
     def test_has_one_version_whatever_is_asked(self, version: str) -> None:
         answer = Client().get("/api/schema", {"version": version})
         assert (answer.status_code, answer["Content-Disposition"]) == (200, 'inline; filename="Faces.yaml"')
+
+
+class TestGroup:
+    def test_is_changed_by_superusers_whatever_its_members_may(self) -> None:
+        group = Group.objects.create(name="ours")
+        group.permissions.set(Permission.objects.filter(content_type__app_label="auth"))
+        member = world.account(is_staff=True)
+        member.groups.add(group)
+        url = reverse("admin:auth_group_change", args=[group.pk])
+        sent = {"name": "ours", "permissions": list(Permission.objects.values_list("pk", flat=True))}
+        assert browser(member).post(url, sent).status_code == 403
+        assert browser(member).post(reverse("admin:auth_group_add"), {"name": "more"}).status_code == 403
+        assert not User.objects.get(pk=member.pk).has_perm("billing.adjust_credit")
+        assert people.superuser().browser.post(url, sent).status_code == 302
+        assert User.objects.get(pk=member.pk).has_perm("billing.adjust_credit")
 
 
 @pytest.mark.django_db(transaction=True)

@@ -51,7 +51,9 @@ class TestParseUsd:
         with pytest.raises(InvalidMoney):
             parse_usd(value)
 
-    @pytest.mark.parametrize("text", ["", "x", "5,00", "0x5", "nan", "1_000.0.0", "٣x"])
+    @pytest.mark.parametrize(
+        "text", ["", "x", "5,00", "0x5", "nan", "1_000.0.0", "٣x", "1_0", "٣", "1e2", "NaN", "--5", "1 000"]
+    )
     def test_refuses_text_that_is_no_amount(self, text: str) -> None:
         with pytest.raises(InvalidMoney):
             parse_usd_text(text)
