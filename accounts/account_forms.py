@@ -24,12 +24,25 @@ class NewOperatorForm(AdminUserCreationForm):  # type: ignore[type-arg]
 
 
 class AccountForm(UserChangeForm):  # type: ignore[type-arg]
+    """What the page showed is sent along with it, so that an old page gives no right back that was taken meanwhile."""
+
     operator_id: ClassVar[UUID | None] = None
     """Who changes it; set on the class that the admin makes for a request."""
 
     class Meta:
         model = User
         fields = "__all__"
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        is_told = not self.is_bound or any(name.startswith("initial-") for name in self.data)
+        for field in self.fields.values():
+            field.show_hidden_initial = is_told and not field.disabled  # the password's hash stays here
+
+    def _save_m2m(self) -> None:
+        if "groups" not in self.changed_data:
+            self.cleaned_data.pop("groups", None)
+        super()._save_m2m()  # type: ignore[misc]
 
     def clean(self) -> dict[str, Any] | None:
         cleaned: dict[str, Any] | None = super().clean()

@@ -1,5 +1,6 @@
 """What somebody with a browser sends to the admin and the dashboard that no page of theirs would send."""
 
+import re
 from datetime import timedelta
 from typing import Any
 
@@ -144,6 +145,60 @@ class TestSchema:
     def test_has_one_version_whatever_is_asked(self, version: str) -> None:
         answer = Client().get("/api/schema", {"version": version})
         assert (answer.status_code, answer["Content-Disposition"]) == (200, 'inline; filename="Faces.yaml"')
+
+
+class TestOldPageOfAnAccount:
+    """Two superusers have an account's page open; one takes rights away, then the other saves an e-mail address."""
+
+    def sent(self, page: Any, **changes: Any) -> dict[str, Any]:
+        """What a browser sends: each input of the form as it was drawn, but for the changes."""
+        html = page.content.decode()
+        drawn = re.findall(r'<input type="(hidden|checkbox|text|email)" name="([^"]+)"([^>]*)>', html)
+        fields: dict[str, Any] = {}
+        for kind, name, rest in drawn:
+            value = re.search(r'value="([^"]*)"', rest)
+            if kind != "checkbox" or " checked" in rest:
+                fields.setdefault(name, []).append("on" if kind == "checkbox" else value.group(1) if value else "")
+        options = re.search(r'<select name="groups".*?</select>', html, re.DOTALL)
+        assert options is not None
+        fields["groups"] = re.findall(r'value="(\d+)" selected', options.group())
+        return {name: value for name, value in (fields | changes).items() if value is not None}
+
+    @pytest.fixture
+    def scene(self) -> tuple[User, Client, str]:
+        account = world.account(username="was-operator", is_staff=True, is_superuser=True)
+        account.groups.add(Group.objects.get(name="finance"))
+        return account, people.superuser().browser, reverse("admin:accounts_user_change", args=[account.pk])
+
+    def test_gives_nothing_back(self, scene: tuple[User, Client, str]) -> None:
+        account, client, url = scene
+        old = self.sent(client.get(url), email="new@example.com")
+        User.objects.filter(pk=account.pk).update(is_active=False, is_staff=False, is_superuser=False)
+        account.groups.clear()
+        assert client.post(url, old).status_code == 302
+        account.refresh_from_db()
+        assert (account.email, account.is_active, account.is_staff, account.is_superuser) == (
+            "new@example.com",
+            False,
+            False,
+            False,
+        )
+        assert not account.groups.exists()
+
+    def test_still_changes_what_was_changed_on_it(self, scene: tuple[User, Client, str]) -> None:
+        account, client, url = scene
+        assert client.post(url, self.sent(client.get(url), groups=[], is_superuser=None)).status_code == 302
+        account.refresh_from_db()
+        assert (account.is_active, account.is_staff, account.is_superuser) == (True, True, False)
+        assert not account.groups.exists()
+
+    def test_never_has_the_hash_of_a_password(self, scene: tuple[User, Client, str]) -> None:
+        account, client, url = scene
+        account.set_password("an operator's long password")
+        account.save()
+        page = client.get(url).content.decode()
+        assert account.password.rpartition("$")[2] not in page
+        assert 'name="initial-is_staff"' in page
 
 
 class TestGroup:
