@@ -121,6 +121,18 @@ class TestPrivatePage:
         assert (page.status_code, "no-store" in page["Cache-Control"]) == (403, True)
 
 
+class TestSignIn:
+    def test_with_a_foreign_next_leads_to_a_page_of_ours_and_renews_the_session(self) -> None:
+        world.account(username="operator", password="a long password", is_staff=True)
+        planted = Client()
+        planted.session.save()
+        before = planted.cookies["sessionid"].value
+        sent = {"username": "operator", "password": "a long password", "next": "//evil.example"}
+        answer = planted.post("/admin/login/?next=//evil.example", sent)
+        assert (answer.status_code, answer["Location"]) == (302, "/")
+        assert planted.cookies["sessionid"].value != before
+
+
 class TestUsage:
     def test_draws_at_most_a_year(self) -> None:
         page = browser(spent_once()).get("/usage", {"start_date": "1970-01-01", "end_date": "9998-12-31"})
