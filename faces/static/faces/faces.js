@@ -61,7 +61,7 @@
   });
 
   // Charts: read one day by pointer or by arrow keys. The figures are already in the page.
-  for (const chart of $$("[data-chart]")) {
+  const readable = (chart) => {
     const svg = chart.querySelector("svg[role=img]"), out = chart.querySelector("[data-out]");
     const days = [...$$(".day", svg)], rest = [...out.childNodes];
     let at = -1;
@@ -85,5 +85,54 @@
       e.preventDefault();
       show(to);
     });
-  }
+  };
+  for (const chart of $$("[data-chart]")) readable(chart);
+
+  // Partial updates: htmx asks for a whole page and puts some parts of it in place of those that stand here.
+  const whose = (page) => page.querySelector("[data-account]")?.dataset.account;
+  const put = (part, text) => { part.textContent = text; };
+  let doubt = null, firstRow = null;
+
+  const stays = ({ sourceElement, request }, why) => {
+    if (doubt?.isConnected && doubt.dataset.why === why) return; // said once, however often it is tried
+    doubt?.remove();
+    doubt = document.getElementById("not-updated").content.firstElementChild.cloneNode(true);
+    put(doubt.querySelector("span"), doubt.dataset.why = why);
+    doubt.querySelector("a").href = request.method === "GET" ? request.action : location.href;
+    (sourceElement.closest("[data-live], .filters, .head, .sheet") ?? document.querySelector("main > *")).after(doubt);
+  };
+
+  // Money moves while a call runs; nobody is there to see it in a tab that is not in front.
+  document.addEventListener("htmx:before:request", (event) => {
+    if (document.hidden && event.target.matches("[data-live]")) event.preventDefault();
+  });
+  document.addEventListener("htmx:error", ({ detail: { ctx } }) => {
+    if (ctx) stays(ctx, "No answer came: you may be offline.");
+  });
+  document.addEventListener("htmx:before:swap", (event) => {
+    const { ctx, tasks } = event.detail, { raw } = ctx.response;
+    const page = new DOMParser().parseFromString(ctx.text, "text/html");
+    const main = tasks.find(({ type }) => type === "main");
+    firstRow = main?.fragment.firstElementChild;
+    if (!firstRow || whose(page) !== whose(document)) {
+      event.preventDefault();
+      // Another page than this: the way in after a session ended, somebody else's, or one that went on. It is shown whole.
+      if (raw.ok) location.assign(raw.url);
+      else stays(ctx, `The service answered ${raw.status}.`);
+      return;
+    }
+    doubt?.remove();
+    // A chart that somebody reads stays as it is.
+    const read = tasks.findIndex(({ target }) => target?.querySelector?.("[data-chart]") && target.matches(":hover, :focus-within, :has(details[open])"));
+    if (read >= 0 && tasks[read] !== main) tasks.splice(read, 1);
+    for (const note of $$("main > .note[role=status]", page)) say(note.textContent.trim());
+  });
+  document.addEventListener("htmx:after:swap", ({ detail: { ctx } }) => {
+    for (const chart of $$("[data-chart]:not(:has([tabindex]))")) readable(chart);
+    for (const sum of $$("[data-rows]")) put(sum, sum.textContent.replace(/^[\d,]+ lines?/, `${$$(sum.dataset.rows).length} lines`));
+    if (ctx.swap === "beforeend" && document.activeElement === document.body) {
+      firstRow.tabIndex = -1; // the link that was used is gone at the end of a list
+      firstRow.focus();
+    }
+  });
 })();
