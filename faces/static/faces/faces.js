@@ -102,6 +102,11 @@
     (sourceElement.closest("[data-live], .filters, .head, .sheet") ?? document.querySelector("main > *")).after(doubt);
   };
 
+  // A link that is to open elsewhere is the browser's: htmx 4.0.1 would stop it and then do nothing.
+  addEventListener("click", (event) => {
+    if ((event.ctrlKey || event.metaKey || event.shiftKey) && event.target.closest("a[hx-get]")) event.stopPropagation();
+  }, true);
+
   // Money moves while a call runs; nobody is there to see it in a tab that is not in front.
   document.addEventListener("htmx:before:request", (event) => {
     if (document.hidden && event.target.matches("[data-live]")) event.preventDefault();
