@@ -68,8 +68,10 @@ class TestStory:
 
         page.goto(own_page)
         page.get_by_role("button", name="Freeze").click()
+        expect(page.locator("h1 .chip")).to_have_text("Frozen")
         assert call_from(shop, allowed, person, key, model)["reason"] == "key_frozen"
         page.get_by_role("button", name="Unfreeze").click()
+        expect(page.locator("h1 .chip")).to_have_text("Live")
         page.get_by_role("link", name="Revoke").click()
         page.get_by_role("button", name="Revoke my page").click()
         assert call_from(shop, allowed, person, key, model)["status"] == 401
