@@ -1,5 +1,6 @@
 """How an operator's lists find what belongs to an account, each way by an index."""
 
+from collections.abc import Collection
 from uuid import UUID
 
 from accounts import addresses
@@ -30,10 +31,23 @@ def label(account: User) -> str:
 
 def short_label(account: User) -> str:
     """As `label`, for lists: `0x8f3C…41bE` of a wallet, and `…0192f0c0` of an id, whose beginning is only its time."""
-    if account.username:
-        return account.username
-    address = _first_address(account)
-    return f"{address[:6]}…{address[-4:]}" if address else f"…{str(account.pk)[-8:]}"
+    return _short(account.pk, account.username, _first_address(account))
+
+
+def short_labels(account_ids: Collection[UUID]) -> dict[UUID, str]:
+    """`short_label` of each of these accounts, in one query; of one that is not there, its shortened id."""
+    newest_first = User.objects.filter(pk__in=account_ids).order_by("-wallets__created_at")
+    found = newest_first.values_list("pk", "username", "wallets__address")
+    labels = {
+        pk: _short(pk, name, addresses.checksum(Address(address)) if address else "") for pk, name, address in found
+    }
+    return {pk: labels.get(pk) or _short(pk) for pk in account_ids}
+
+
+def _short(pk: UUID, username: str | None = None, address: str = "") -> str:
+    if username:
+        return username
+    return f"{address[:6]}…{address[-4:]}" if address else f"…{str(pk)[-8:]}"
 
 
 def _first_address(account: User) -> str:

@@ -12,10 +12,13 @@ from django.contrib import admin
 from django.contrib.admin.utils import quote
 from django.core.exceptions import ValidationError
 from django.db.models import Model
+from django.http import HttpRequest
 from django.urls import reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
+from accounts import lookup
+from faces.lib.admin import BoundedChangeList
 from faces.lib.money import InvalidMoney, parse_usd_text, usd_text
 
 
@@ -78,16 +81,38 @@ def row_of(model: str, identifier: object, text: object = None) -> SafeString:
     return link(url, identifier if text is None else text)
 
 
-def account_of(account_id: UUID) -> SafeString:
-    return link(reverse("admin:accounts_user_change", args=[account_id]), account_id)
+def account_of(account_id: UUID, label: str | None = None) -> SafeString:
+    """A link to an account, by what an operator calls it: one query, unless it was asked for before."""
+    if label is None:
+        label = lookup.short_labels([account_id])[account_id]
+    return link(reverse("admin:accounts_user_change", args=[account_id]), label)
 
 
-class Linked:
-    """Columns of rows that belong to an account and perhaps to a key."""
+class NamedChangeList(BoundedChangeList):
+    """Names the accounts of all rows of a page in one query."""
+
+    def get_results(self, request: HttpRequest) -> None:
+        super().get_results(request)
+        rows = list(self.result_list)
+        labels = lookup.short_labels({row.account_id for row in rows})
+        for row in rows:
+            row.account_label = labels[row.account_id]
+        self.result_list = rows
+
+
+class Owned:
+    """The column of rows that belong to an account."""
+
+    def get_changelist(self, request: HttpRequest, **kwargs: Any) -> type[NamedChangeList]:
+        return NamedChangeList
 
     @admin.display(description="account")
     def account_link(self, row: Any) -> SafeString:
-        return account_of(row.account_id)
+        return account_of(row.account_id, getattr(row, "account_label", None))
+
+
+class Linked(Owned):
+    """Columns of rows that belong to an account and perhaps to a key."""
 
     @admin.display(description="key")
     def key_link(self, row: Any) -> SafeString | None:

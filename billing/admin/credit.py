@@ -10,6 +10,7 @@ from django.utils.html import format_html_join
 from django.utils.safestring import SafeString
 from uuid_utils.compat import uuid7
 
+from accounts import lookup
 from accounts.models import User
 from accounts.sessions import account_of
 from billing import balances, corrections
@@ -52,8 +53,9 @@ class GrantForm(forms.Form):
 
 
 @admin.register(CreditAccount)
-class CreditAccountAdmin(ExportedAdmin):
-    list_display = ("account_id", "balance_usd", "held_usd", "available_usd")
+class CreditAccountAdmin(columns.Owned, ExportedAdmin):
+    list_display = ("account_link", "balance_usd", "held_usd", "available_usd")
+    list_display_links = ("balance_usd",)
     search_help_text = "Account's id or wallet address"
     ordering = ("-account_id",)
     fields = ("account_link", "balance_usd", "held_usd", "available_usd", "rows")
@@ -67,10 +69,6 @@ class CreditAccountAdmin(ExportedAdmin):
         "held_usd": exact("held_nanousd"),
         "available_usd": lambda row: Money(row.balance_nanousd - row.held_nanousd),
     }
-
-    @admin.display(description="account")
-    def account_link(self, row: CreditAccount) -> SafeString:
-        return columns.account_of(row.account_id)
 
     @admin.display(description="what moved it")
     def rows(self, row: CreditAccount) -> SafeString:
@@ -103,7 +101,8 @@ class CreditAccountAdmin(ExportedAdmin):
                     return self._granted(request, account, form)
                 except FacesError as error:
                     status = actions.refuse(form, error)
-        context = {"title": "Give or take credit", "form": form, "account": account, "has": balances.read(account.pk)}
+        context = {"title": "Give or take credit", "form": form, "account": account}
+        context |= {"label": lookup.short_label(account), "has": balances.read(account.pk)}
         return actions.page(self, request, "admin/billing/grant.html", context, status=status)
 
     def _granted(self, request: HttpRequest, account: User, form: GrantForm) -> HttpResponse:

@@ -139,7 +139,7 @@ class TopUpAdmin(columns.Linked, ExportedAdmin):
                 except FacesError as error:
                     status = actions.refuse(form, error)
         context = {"title": "Refund a top-up", "form": form, "topup": topup, "most": most}
-        context["has"] = balances.read(topup.account_id)
+        context |= {"account": columns.account_of(topup.account_id), "has": balances.read(topup.account_id)}
         return actions.page(self, request, "admin/billing/refund.html", context, status=status)
 
     def _refunded(self, request: HttpRequest, topup: TopUp, form: RefundForm) -> HttpResponse:
@@ -163,14 +163,10 @@ class TopUpAdmin(columns.Linked, ExportedAdmin):
 
 
 @admin.register(PaymentReference)
-class PaymentReferenceAdmin(MoneyAdmin):
+class PaymentReferenceAdmin(columns.Owned, MoneyAdmin):
     list_display = ("payment_ref", "account_link", "topup")
     search_help_text = "Account, wallet address; a top-up's id; the reference"
     fields = ("payment_ref", "account_link", "topup")
-
-    @admin.display(description="account")
-    def account_link(self, row: PaymentReference) -> SafeString:
-        return columns.account_of(row.account_id)
 
     @admin.display(description="top-up")
     def topup(self, row: PaymentReference) -> SafeString:

@@ -147,6 +147,25 @@ class TestLedger:
         assert reverse("admin:accounts_user_change", args=[user.id]) in page.content.decode()
         assert str(other.id).encode() not in page.content
 
+    @pytest.mark.parametrize("model", LEDGER)
+    def test_names_an_account_as_the_list_of_accounts_does(self, operator: Client, boss: User, model: str) -> None:
+        """By its user name, its first wallet, or the end of its id; every name leads to the account."""
+        with_wallets, without = world.account(), world.account()
+        for address in (ADDRESS, "0x" + "cd" * 20):
+            Wallet.objects.create(account=with_wallets, address=address)
+        address = addresses.checksum(addresses.parse(ADDRESS))
+        for user, name in (
+            (boss, "operator"),
+            (with_wallets, f"{address[:6]}…{address[-4:]}"),
+            (without, f"…{str(without.id)[-8:]}"),
+        ):
+            paid(user, ref=f"pay-{user.id}")
+            holds.place(world.request(user, rates=world.flat(50)))
+            named = f'<a href="{reverse("admin:accounts_user_change", args=[user.id])}">{name}</a>'
+            assert named in operator.get(reverse(f"admin:billing_{model}_changelist")).content.decode()
+            row = listed(operator, model, q=str(user.id))[0]
+            assert named in operator.get(reverse(f"admin:billing_{model}_change", args=[row.pk])).content.decode()
+
     def test_counts_no_more_than_it_can_show(self, operator: Client, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(bounds, "MOST_LISTED", 2)
         for _ in range(3):
