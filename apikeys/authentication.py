@@ -44,9 +44,9 @@ FROZEN_JWT_MAY_NOT = frozenset({Action.SPEND, Action.CREATE_KEY})
 REASONS: Mapping[str, str] = {
     "account_frozen": "This account is frozen; ask the operator of this service.",
     "key_frozen": "This key, or one above it, is frozen; unfreeze it or use another key.",
-    "budget_exhausted": "This key's cap, or that of a key above it, is spent; raise the cap or use another key.",
+    "budget_exhausted": "What is left under this key's cap, or that of a key above it, does not pay for this call; raise the cap.",
     "budget_held": "What is left under this key's cap is held for calls still running; try again in a second.",
-    "balance_exhausted": "No credit is left for this call; top up the account.",
+    "balance_exhausted": "The credit left does not pay for this call; top up the account.",
     "balance_held": "The credit left is held for calls still running; try again in a second.",
 }
 

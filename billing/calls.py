@@ -11,9 +11,9 @@ RECENT: Final = 10
 WORDS: Final = {
     "ok": "",
     "cut": "Cut at its output limit",
-    "cut_budget_exhausted": "Cut: the key’s cap was reached",
+    "cut_budget_exhausted": "Cut: what was left under the key’s cap did not cover more",
     "cut_budget_held": "Cut: the rest of the key’s cap was held by other calls",
-    "cut_balance_exhausted": "Cut: no credit was left",
+    "cut_balance_exhausted": "Cut: the credit that was left did not cover more",
     "cut_balance_held": "Cut: the rest of the credit was held by other calls",
     "cut_database_away": "Cut: the database did not answer in time",
     "hung_up": "Caller hung up; charged what arrived",

@@ -3,6 +3,7 @@ which decides; a test compares the two."""
 
 from typing import Any, Final
 
+from apikeys.authentication import REASONS
 from faces.lib.paths import CHAT, MODELS
 
 TAGS: Final = ["chat"]
@@ -202,7 +203,12 @@ def _json(name: str, description: str) -> dict[str, Any]:
 
 
 def _refusals(*statuses: int) -> dict[str, Any]:
-    return {str(status): _json("ChatRefusal", REFUSALS[status]) for status in statuses}
+    found = {str(status): _json("ChatRefusal", REFUSALS[status]) for status in statuses}
+    if 402 in statuses:
+        found["402"]["headers"] = {
+            "X-Faces-Reason": {"schema": one_of(*REASONS), "description": " ".join(REASONS.values())}
+        }
+    return found
 
 
 def _operation(operation_id: str, summary: str, description: str, **more: Any) -> dict[str, Any]:

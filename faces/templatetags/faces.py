@@ -14,6 +14,7 @@ from faces.lib.money import NANO_PER_USD
 register = template.Library()
 
 CENT_NANOUSD: Final = NANO_PER_USD // 100
+SMALL_NANOUSD: Final = 10 * CENT_NANOUSD
 MICRO_NANOUSD: Final = NANO_PER_USD // 1_000_000
 MINUS: Final = "−"
 
@@ -23,7 +24,11 @@ def _value(nanousd: int) -> str:
 
 
 def cents_text(nanousd: int, *, up: bool = False) -> str:
-    """`1,234.56`: what is left rounds down, what is spent rounds up, so that a page never promises more than there is."""
+    """`1,234.56`: what is left rounds down, what is spent rounds up, so that a page never promises more than there is. Below
+    ten cents a cent says too little: there it is six decimals, `0.000600`, unless it is a whole number of cents."""
+    if abs(nanousd) < SMALL_NANOUSD and nanousd % CENT_NANOUSD:
+        micros = -(-nanousd // MICRO_NANOUSD) if up else nanousd // MICRO_NANOUSD
+        return f"{MINUS if micros < 0 else ''}0.{abs(micros):06d}"
     cents = -(-nanousd // CENT_NANOUSD) if up else nanousd // CENT_NANOUSD
     sign = MINUS if cents < 0 else ""
     return f"{sign}{abs(cents) // 100:,}.{abs(cents) % 100:02d}"

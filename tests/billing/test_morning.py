@@ -432,7 +432,7 @@ class TestPage:
     def test_shows_a_loss_as_one(self) -> None:
         call(rich(), timezone.now().replace(hour=0, minute=0, second=0, microsecond=0), charged=100, cost=50_000_099)
         page = operator("support").get("/admin/").content.decode()
-        assert '<data class="money" value="-0.049999999">−$0.05</data>' in page
+        assert '<data class="money" value="-0.049999999">−$0.050000</data>' in page
         assert "at the prices on the calls" in page
 
     def test_shows_nobody_else_a_figure(self) -> None:

@@ -106,7 +106,9 @@ class TestViewOnSite:
 class TestPrivatePage:
     """What shows money or a wallet is kept by no cache, the pages of refusals included."""
 
-    @pytest.mark.parametrize("path", ["/", "/nothing-here", "/keys/01a20e52-ad85-749f-b76a-d9fb17044957", "/prices", "/billing"])
+    @pytest.mark.parametrize(
+        "path", ["/", "/nothing-here", "/keys/01a20e52-ad85-749f-b76a-d9fb17044957", "/prices", "/billing"]
+    )
     def test_is_kept_nowhere(self, path: str) -> None:
         user = world.account(credit=123 * world.USD)
         page = browser(user).get(path)

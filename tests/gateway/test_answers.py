@@ -34,7 +34,9 @@ class TestRefusal:
 class TestErrorObject:
     def test_says_the_reason_of_a_402_in_words(self) -> None:
         error = answers.error_object(PaymentRequired("balance_exhausted"))
-        assert error["message"] == "Insufficient credits: No credit is left for this call; top up the account."
+        assert (
+            error["message"] == "Insufficient credits: The credit left does not pay for this call; top up the account."
+        )
         assert (error["type"], error["code"], error["param"]) == ("insufficient_quota", "balance_exhausted", None)
 
     def test_names_the_field_at_fault(self) -> None:
