@@ -5,7 +5,7 @@ Balances, holds and transfers are written only by the SQL functions of `billing/
 `billing.holds`); the constraints and triggers there hold the invariants whoever writes.
 """
 
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from django.conf import settings
 from django.contrib.postgres.fields import ArrayField
@@ -46,6 +46,11 @@ class Party(models.TextChoices):
     USDC = "usdc_clearing", "USDC clearing"
     EXTERNAL = "external_clearing", "Payments recorded by hand"
     ADJUSTMENT = "adjustment", "Adjustment"
+
+
+PAID_WITH: Final = {Party.CARD.value: "Card", Party.USDC.value: "USDC", Party.EXTERNAL.value: "Paid elsewhere"}
+TEST_PAYMENT: Final = "test-"
+"""How the reference of a test payment begins."""
 
 
 class TransferCode(models.TextChoices):
@@ -318,6 +323,16 @@ class TopUp(models.Model):
     def kept_nanousd(self) -> int:
         """What was paid, less what was given back."""
         return self.amount_nanousd - self.refunded_nanousd
+
+    @property
+    def is_test(self) -> bool:
+        """Whether it was a test payment: no money ever moved."""
+        return self.method == Party.EXTERNAL and self.payment_ref.startswith(TEST_PAYMENT)
+
+    @property
+    def paid_with(self) -> str:
+        """The method as people see it."""
+        return "Test payment" if self.is_test else PAID_WITH.get(self.method, self.get_method_display())
 
 
 class PaymentReference(models.Model):

@@ -20,7 +20,7 @@ from apikeys import pages
 from apikeys.forms import DOLLARS
 from apikeys.models import ApiKey
 from billing import calls, charts, csv_files, days, statements, topups, usage
-from billing.models import Price, TopUp, TransferCode
+from billing.models import TEST_PAYMENT, Price, TopUp, TransferCode
 from billing.reports_api import ENTRY_FIELDS, USAGE_FIELDS, entry_row, usage_row
 from faces.lib.errors import FacesError, InvalidInput
 from faces.lib.money import InvalidMoney, parse_usd, usd_text
@@ -54,7 +54,7 @@ def billing(request: HttpRequest) -> HttpResponseBase:
         "picks": PICKS,
         "amount": amount,
         "problem": problem,
-        "payment_ref": request.POST.get("payment_ref") or f"test-{uuid7()}",
+        "payment_ref": request.POST.get("payment_ref") or f"{TEST_PAYMENT}{uuid7()}",
         "has_test_payments": settings.FACES_TEST_PAYMENTS,
         "most_nanousd": parse_usd(settings.FACES_TOPUP_MAX),
     }
@@ -76,7 +76,7 @@ def _test_payment(request: HttpRequest, amount: str) -> None:
     if not settings.FACES_TEST_PAYMENTS:
         raise topups.CardsNotConfigured
     payment_ref = request.POST.get("payment_ref", "")
-    if not payment_ref.startswith("test-") or pages.uuid_of(payment_ref.removeprefix("test-")) is None:
+    if not payment_ref.startswith(TEST_PAYMENT) or pages.uuid_of(payment_ref.removeprefix(TEST_PAYMENT)) is None:
         raise InvalidInput({"payment_ref": ["Open the page again and pay from there; nothing was charged"]})
     order = topups.Order(amount_nanousd=topups.check_amount(nanousd), payment_ref=payment_ref, address=None)
     topups.record(account_id=account.pk, key_id=None, recorded_by=account.pk, order=order, now=timezone.now())

@@ -16,7 +16,7 @@ from billing import balances, refunds
 from billing.admin import actions, columns
 from billing.admin.exports import Columns, ExportedAdmin, exact, plain
 from billing.admin.finding import DayRange, MoneyAdmin, accounts_of
-from billing.models import Party, PaymentReference, TopUp
+from billing.models import PAID_WITH, Party, PaymentReference, TopUp
 from faces.lib.errors import FacesError
 from faces.lib.ids import uuid_of
 from faces.lib.money import usd_text
@@ -34,7 +34,7 @@ class Method(admin.SimpleListFilter):
     parameter_name = "method"
 
     def lookups(self, request: HttpRequest, model_admin: Any) -> list[tuple[str, str]]:
-        return [(method.value, str(method.label)) for method in (Party.CARD, Party.USDC, Party.EXTERNAL)]
+        return list(PAID_WITH.items())
 
     def queryset(self, request: HttpRequest, queryset: QuerySet[TopUp]) -> QuerySet[TopUp]:
         return queryset.filter(method=self.value()) if self.value() else queryset
@@ -56,7 +56,7 @@ class TopUpAdmin(columns.Linked, ExportedAdmin):
     list_display = (
         "created_at",
         "status",
-        "method",
+        "paid_with",
         "amount_usd",
         "refunded_usd",
         "payment_ref",
@@ -70,7 +70,7 @@ class TopUpAdmin(columns.Linked, ExportedAdmin):
         *(
             "id",
             "status",
-            "method",
+            "paid_with",
             "amount_usd",
             "refunded_usd",
             "payment_ref",
@@ -96,6 +96,10 @@ class TopUpAdmin(columns.Linked, ExportedAdmin):
         "payment_ref": plain("payment_ref"),
         "recorded_by": plain("recorded_by_id"),
     }
+
+    @admin.display(description="method")
+    def paid_with(self, row: TopUp) -> str:
+        return row.paid_with
 
     @admin.display(description="transfers")
     def transfers(self, row: TopUp) -> SafeString:
@@ -154,12 +158,16 @@ class TopUpAdmin(columns.Linked, ExportedAdmin):
         if done.state == "replayed":
             said = f"{amount_usd} USD of this top-up were refunded before; nothing moved now."
         else:
-            said = (
-                f"{amount_usd} USD taken back; balance {balance_usd} USD. Now send the money itself back by "
-                f"{topup.get_method_display()}: no payment provider does it for you yet."
-            )
+            said = f"{amount_usd} USD taken back; balance {balance_usd} USD. {_what_is_left_to_do(topup)}"
         messages.success(request, said)
         return HttpResponseRedirect(reverse("admin:billing_topup_change", args=[topup.pk]))
+
+
+def _what_is_left_to_do(topup: TopUp) -> str:
+    if topup.is_test:
+        return "It was a test payment: there is no money to send."
+    way = "the way it was paid" if topup.method == Party.EXTERNAL else f"by {topup.paid_with}"
+    return f"Now send the money itself back {way}: no payment provider does it for you yet."
 
 
 @admin.register(PaymentReference)

@@ -441,9 +441,16 @@ class TestRefund:
         topup = paid(user)
         page = operator.get(self.target(topup))
         assert page.context["form"]["amount_usd"].value() == "5.00"
-        assert "no payment provider does it for you yet" in page.content.decode()
+        for text in (
+            "no payment provider does it for you yet",
+            "<dd>Paid elsewhere</dd>",
+            f">…{str(user.id)[-8:]}</a>",
+        ):
+            assert text in page.content.decode()
         answer = operator.post(self.target(topup), {"amount_usd": "2", "reason": "Half was enough"})
-        assert "2.00 USD taken back; balance 3.00 USD. Now send the money itself back" in said(answer)
+        assert "2.00 USD taken back; balance 3.00 USD. Now send the money itself back the way it was paid" in said(
+            answer
+        )
         assert world.money(user) == (3 * world.USD, 0)
         entry = LogEntry.objects.get(user=boss)
         assert (entry.object_id, "Half was enough" in entry.change_message) == (str(topup.id), True)
@@ -453,6 +460,23 @@ class TestRefund:
         other = operator.post(self.target(topup), {"amount_usd": "1", "reason": "More"})
         assert (other.status_code, "refunded before" in other.content.decode()) == (409, True)
         assert world.money(user) == (3 * world.USD, 0)
+
+    def test_of_a_test_payment_leaves_nothing_to_send(self, operator: Client) -> None:
+        topup = paid(world.account(), ref=f"test-{uuid7()}")
+        page = operator.get(self.target(topup)).content.decode()
+        assert "This was a test payment: there is no money to send." in page
+        assert "you send back" not in page
+        assert "Test payment" in operator.get(reverse("admin:billing_topup_changelist")).content.decode()
+        answer = operator.post(self.target(topup), {"amount_usd": "5", "reason": "Tried it out"})
+        assert said(answer) == (
+            "5.00 USD taken back; balance 0.00 USD. It was a test payment: there is no money to send."
+        )
+
+    def test_of_a_payment_by_card_names_the_card(self, operator: Client) -> None:
+        topup = paid(world.account(), ref="test-card")
+        TopUp.objects.filter(id=topup.id).update(method=Party.CARD)
+        answer = operator.post(self.target(topup), {"amount_usd": "5", "reason": "Paid twice"})
+        assert "Now send the money itself back by Card:" in said(answer)
 
     @pytest.mark.parametrize(
         ("field", "value"), [("amount_usd", "0"), ("amount_usd", "5.01"), ("amount_usd", "x"), ("reason", "")]
