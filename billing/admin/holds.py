@@ -9,6 +9,7 @@ from django.http import HttpRequest
 from django.utils.safestring import SafeString
 
 from apikeys.models import ApiKey
+from billing import calls
 from billing.admin import columns
 from billing.admin.exports import Columns, ExportedAdmin, exact, plain
 from billing.admin.finding import PlacedRange
@@ -67,13 +68,13 @@ class HoldAdmin(columns.Linked, ExportedAdmin):
         *(
             "placed_at",
             "status",
-            "outcome",
+            "ending",
             "model",
             "held_now_usd",
             "charged_usd",
             "upstream_cost_usd",
             "lost_usd",
-            "is_counted",
+            "counted",
         ),
         *("account_link", "key_link", "transfer"),
     )
@@ -82,7 +83,7 @@ class HoldAdmin(columns.Linked, ExportedAdmin):
     ordering = ("-id",)
     fieldsets = (
         (None, {"fields": ("id", "request_id", "account_link", "key_link", "model", "upstream")}),
-        ("What happened", {"fields": ("status", "outcome", "placed_at", "expires_at", "resolved_at", "late_at")}),
+        ("What happened", {"fields": ("status", "ending", "placed_at", "expires_at", "resolved_at", "late_at")}),
         (
             "Money, in USD",
             {
@@ -99,7 +100,7 @@ class HoldAdmin(columns.Linked, ExportedAdmin):
         ),
         (
             "Tokens",
-            {"fields": ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "is_counted")},
+            {"fields": ("input_tokens", "cached_input_tokens", "cache_write_tokens", "output_tokens", "counted")},
         ),
         (
             "What it was admitted at, in USD per million tokens",
@@ -151,6 +152,15 @@ class HoldAdmin(columns.Linked, ExportedAdmin):
         "resolved_at": plain("resolved_at"),
         "late_at": plain("late_at"),
     }
+
+    @admin.display(description="outcome")
+    def ending(self, row: Hold) -> str:
+        """As the customer reads it; where they read nothing, that it was answered."""
+        return calls.Call(row, "").words or "Answered"
+
+    @admin.display(description="counted by us", boolean=True)
+    def counted(self, row: Hold) -> bool:
+        return row.is_counted
 
     @admin.display(description="transfer")
     def transfer(self, row: Hold) -> SafeString | None:

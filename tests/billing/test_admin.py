@@ -271,6 +271,20 @@ class TestHolds:
             found.values()
         )
 
+    def test_say_how_a_call_ended_as_its_customer_reads_it(self, operator: Client) -> None:
+        user = world.account(credit=100)
+        for outcome in ("ok", "hung_up"):
+            placed = holds.place(world.request(user, rates=world.flat(10)))
+            holds.settle(account_id=user.id, hold_id=placed.hold_id, cost_nanousd=5, outcome=outcome)
+        holds.place(world.request(user, rates=world.flat(10)))
+        page = operator.get(reverse("admin:billing_hold_changelist")).content.decode()
+        said = re.findall(r'<td class="field-ending">(.*?)</td>', page)
+        assert said == ["Running", "Caller hung up; charged what arrived", "Answered"]
+        assert "Counted by us" in page
+        row = operator.get(reverse("admin:billing_hold_change", args=[placed.hold_id])).content.decode()
+        assert "Caller hung up; charged what arrived" in row
+        assert ("Counted by us" in row, "Is counted" in row) == (True, False)
+
     def test_are_found_by_request_id_own_id_and_key(self, operator: Client) -> None:
         user = world.account(credit=100)
         leaf = world.key(user)

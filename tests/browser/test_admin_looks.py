@@ -42,6 +42,7 @@ def furnish(user: User) -> None:
     customer = world.account(credit=25 * world.USD)
     address = f"0x{uuid7().hex}00000000"
     Wallet.objects.create(account=customer, address=address)
+    Wallet.objects.create(account=world.account(is_staff=True), address=f"0x00000000{uuid7().hex}")
     parent = world.key(customer, name="batch-eu", budget=5 * world.USD)
     key = world.key(customer, name="nightly summaries of the warehouse", parent=parent)
     price = world.model("https://upstream.example/v1", name=f"gpt-{uuid7()}")
