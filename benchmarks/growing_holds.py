@@ -221,14 +221,19 @@ class Fleet:
 
     def covers(self, growth: Growth, call: Any, arrived: int) -> bool:
         """As `faces.gateway.growth.Grower`, with a database that answers at once."""
-        if growth.wants_more(arrived) or growth.is_past(arrived):
+        if not (growth.wants_more(arrived) or growth.is_past(arrived)):
+            return True
+        while True:
             target = growth.target(arrived)
             reason = self.books.extend(call, target)
             if reason:
                 growth.refuse(reason, arrived)
             else:
                 growth.grant(target)
-        return not growth.is_past(arrived)
+            if not growth.is_past(arrived):
+                return True
+            if growth.is_least_refused:
+                return False
 
     def answer_tokens(self) -> int:
         mean = self.chance.lognormvariate(0, SPREAD) / 2.718281828 ** (SPREAD**2 / 2)

@@ -27,6 +27,8 @@ AHEAD_TOKENS: Final = 256
 MARGIN_PART: Final = 4
 AHEAD_PART: Final = 2
 """Neither is more than this part of a slice, else a short one would be all margin."""
+LEAST_PART: Final = 16
+"""Where a slice is refused, less is asked for, by halves, down to this part of one."""
 WAIT_SECONDS: Final = 2
 """At the wall a stream waits this long for the database; then it is cut."""
 AWAY: Final = "database_away"
@@ -63,9 +65,12 @@ class Growth:
     limit: int
     held: int
     refusal: str = ""
+    is_least_refused: bool = False
+    _step: int = field(init=False)
     _next_try: int = field(init=False)
 
     def __post_init__(self) -> None:
+        self._step = self.slice
         self.grant(self.held)
 
     @property
@@ -80,18 +85,23 @@ class Growth:
         return self.held < self.limit and arrived > self._wall
 
     def target(self, arrived: int) -> int:
-        """The limit a choice to ask for: a slice more, or as many as what arrived at once needs."""
-        slices = 1 + max(0, arrived - self._wall) // (self.choices * self.slice)
-        return min(self.held + slices * self.slice, self.limit)
+        """The limit a choice to ask for: a slice more, or as many as what arrived at once needs; after refusals, less."""
+        steps = 1 + max(0, arrived - self._wall) // (self.choices * self._step)
+        return min(self.held + steps * self._step, self.limit)
 
     def grant(self, held: int) -> None:
         self.held = held
         self.refusal = ""
+        self.is_least_refused = False
+        self._step = min(self.slice, 2 * self._step)
         self._next_try = self._wall - self.choices * min(AHEAD_TOKENS, self.slice // AHEAD_PART)
 
     def refuse(self, reason: str, arrived: int) -> None:
-        """Money that other calls hold may come back: asked again half way to the wall."""
+        """Less may still be had, and money that other calls hold may come back: asked again half way to the wall."""
         self.refusal = reason
+        self.is_least_refused = self._step <= max(1, self.slice // LEAST_PART)
+        if not self.is_least_refused:
+            self._step //= 2
         self._next_try = arrived + max(1, (self._wall - arrived) // 2)
 
 
@@ -106,13 +116,13 @@ class Grower:
         self._asked_at = -1
 
     async def covers(self, arrived: int) -> bool:
-        """Whether what arrived is paid for. Asks ahead and goes on; only at the wall it waits, and asks one last time."""
+        """Whether what arrived is paid for. Asks ahead and goes on; only at the wall it waits, and asks for what is left."""
         growth = self.growth
         if self._task is None and growth.wants_more(arrived):
             self._ask(arrived)
         while growth.is_past(arrived):
             if self._task is None:
-                if self._asked_at >= arrived:
+                if self._asked_at >= arrived and (growth.is_least_refused or growth.refusal == AWAY):
                     return False
                 self._ask(arrived)
             if self._task is not None:

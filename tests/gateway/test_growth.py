@@ -21,6 +21,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 SLICE = 64
 WALL = 48
 """A slice less its margin, in tokens, which are counted as bytes where no tokenizer is named."""
+LEAST = 4
+"""The least that is asked for after refusals."""
 WORD = "word "
 
 
@@ -60,6 +62,16 @@ class TestGrowth:
         growth.grant(growth.target(20_000))
         assert not growth.is_past(20_000)
         assert growth.held < 20_000 + 2048 + 128 + 1
+
+    def test_asks_for_less_after_a_refusal_and_for_more_after_a_grant(self) -> None:
+        growth = self.growth()
+        targets = []
+        while not growth.is_least_refused:
+            targets.append(growth.target(1700) - 2048)
+            growth.refuse("budget_exhausted", 1700)
+        assert targets == [2048, 1024, 512, 256, 128]
+        growth.grant(2048 + 128)
+        assert (growth.target(1700) - growth.held, growth.is_least_refused) == (256, False)
 
     def test_has_no_wall_at_its_limit(self) -> None:
         growth = self.growth(held=32_000)
@@ -201,11 +213,12 @@ class TestCut:
         set_cap(growing, cost(BOUND, 2 * SLICE) - 1)
         growing.upstream.streams(*[delta(WORD)] * 30, Gate())
         events = growing.events(max_tokens=1000, stream_options={"include_usage": wants_usage})
-        assert said(events) == WORD * (WALL // 5)
+        words = (WALL + SLICE - LEAST) // 5
+        assert said(events) == WORD * words
         charged = growing.check_charged(
-            PROMPT_TOKENS, -(-(WALL // 5 + 1) * 5 // 4), outcome="cut_budget_exhausted", is_counted=True
+            PROMPT_TOKENS, -(-(words + 1) * 5 // 4), outcome="cut_budget_exhausted", is_counted=True
         )
-        assert charged <= growing.hold().amount_nanousd == cost(BOUND, SLICE)
+        assert charged <= growing.hold().amount_nanousd == cost(BOUND, 2 * SLICE - LEAST)
         assert events.pop() == "[DONE]"
         if wants_usage:
             assert events.pop()["usage"]["cost"] == usd(charged)
