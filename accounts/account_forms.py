@@ -32,6 +32,16 @@ class AccountForm(UserChangeForm):  # type: ignore[type-arg]
     class Meta:
         model = User
         fields = "__all__"
+        labels: ClassVar[dict[str, str]] = {
+            "is_staff": "May open the admin",
+            "is_superuser": "May do everything",
+            "groups": "Permission groups",
+        }
+        help_texts: ClassVar[dict[str, str]] = {
+            "is_staff": "Sees and does there what the permission groups below allow.",
+            "is_superuser": "Whatever the groups say, and gives rights to others too.",
+            "groups": "What an operator may do is all that their groups allow together.",
+        }
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

@@ -21,6 +21,7 @@ from accounts.models import User
 from billing import jobs, morning
 from faces.lib.admin import NUL
 
+LAST: Final = "Internals"
 RAIL: Final = {
     "People": (
         ("accounts.user", "Accounts", "person"),
@@ -41,6 +42,8 @@ RAIL: Final = {
         ("admin.logentry", "Audit log", "shield"),
         ("billing.ledgercheck", "Ledger checks", "check"),
         ("auth.group", "Permission groups", "person"),
+    ),
+    LAST: (
         ("accounts.usednonce", "Used nonces", "ring"),
         ("apikeys.keydirectory", "Key directory", "ring"),
         ("billing.paymentreference", "Payment references", "ring"),
@@ -146,7 +149,7 @@ class OperationsSite(AdminSite):
         }
         for label, places in RAIL.items():
             shown = [(word, icon, urls.pop(name)[0]) for name, word, icon in places if name in urls]
-            if label == "Record":
+            if label == LAST:
                 known = {name for places in RAIL.values() for name, _, _ in places}
                 shown += [(capfirst(word), "ring", url) for name, (url, word) in urls.items() if name not in known]
             if shown:

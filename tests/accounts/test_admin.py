@@ -97,6 +97,18 @@ class TestAccounts:
         assert wanted in rows
         assert customer.account not in rows
 
+    def test_give_rights_in_an_operators_words(self, browser: Client, operator: User) -> None:
+        """Those who may only look at rights read the same words."""
+        support = people.member("support")
+        looking = Client()
+        looking.force_login(support.account)
+        for reader in (browser, looking):
+            html = reader.get(page_of(operator.pk)).content.decode()
+            for words in ("May open the admin", "May do everything", "Permission groups"):
+                assert words in html
+            for words in ("Hold down", "Is staff", "uperuser status", "Designates"):
+                assert words not in html
+
     def test_may_lack_a_user_name_in_any_number(self, browser: Client, customer: Wallet) -> None:
         other = wallets.find_or_open(address=addresses.parse(wallet.create().address)).account
         for account in (customer.account, other):

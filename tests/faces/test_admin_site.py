@@ -48,7 +48,9 @@ class TestRail:
         assert shown["People"] == ["Accounts", "Wallets", "Keys"]
         assert shown["Money"] == ["Credit", "Transfers", "Holds", "Top-ups"]
         assert shown["Models"] == ["Prices", "Upstreams"]
-        assert shown["Record"][0] == "Audit log"
+        assert shown["Record"] == ["Audit log", "Ledger checks", "Permission groups"]
+        assert list(shown)[-1] == "Internals"
+        assert shown["Internals"][:4] == ["Used nonces", "Key directory", "Payment references", "Jobs"]
 
     def test_leads_to_every_list_there_is(self) -> None:
         client = client_of(operator(is_superuser=True))
