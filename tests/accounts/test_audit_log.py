@@ -131,7 +131,7 @@ class TestForms:
     def test_of_rights(self, boss: Person) -> None:
         account = User.objects.create_user()
         said = self.save(boss, account, is_staff="on", groups=str(Group.objects.get(name="finance").pk))
-        assert re.search(r"staff.* from no to yes", said)
+        assert re.search(r"may open the admin from no to yes", said)
         assert re.search(r"groups from none to finance", said)
 
     def test_of_nothing(self, boss: Person) -> None:
