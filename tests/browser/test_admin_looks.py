@@ -82,9 +82,10 @@ class Eye:
 
     def look(self, name: str, *, severe: bool = False) -> None:
         """`severe` passes over what axe calls minor or moderate."""
+        self.page.wait_for_load_state()
         for width, height in ((1440, 900), (360, 740)):
             self.page.set_viewport_size({"width": width, "height": height})
-            if self.page.evaluate(SIDEWAYS) > 0:
+            if not self._fits():
                 self.found.append(f"{name} {width}: scrolls sideways")
             for scheme in ("light", "dark"):
                 self.page.emulate_media(color_scheme=scheme)  # type: ignore[arg-type]
@@ -93,6 +94,14 @@ class Eye:
                     problems = self._axe(AXED[width, scheme])
                     problems = [found for found in problems if not severe or found.startswith(("serious", "critical"))]
                     self.found += [f"{name} {width} {scheme}: {problem}" for problem in problems]
+
+    def _fits(self) -> bool:
+        """Scripts lay out anew after a change of size, in their own time."""
+        for _ in range(40):
+            if self.page.evaluate(SIDEWAYS) <= 0:
+                return True
+            self.page.wait_for_timeout(50)
+        return False
 
     def _axe(self, rules: list[str] | None) -> Any:
         if not self.page.evaluate("'axe' in window"):

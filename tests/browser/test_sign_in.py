@@ -127,12 +127,13 @@ class TestTrouble:
         person.open("/sign-in")
         expect(person.page.get_by_role("button", name=HARBOUR)).to_be_visible()
         person.harbour.behaves = {"personal_sign": HANGS}
-        pick(person)
+        person.page.get_by_role("button", name=HARBOUR).press("Enter")
         expect(person.page.get_by_role("button", name=HARBOUR)).to_be_disabled()
         person.page.clock.fast_forward(15_000)
         says(alert(person), "Your wallet has not answered yet.", "Nothing happened so far.")
         person.harbour.behaves = {}
-        pick(person)
+        expect(person.page.get_by_role("button", name=HARBOUR)).to_be_enabled()
+        person.page.get_by_role("button", name=HARBOUR).press("Enter")
         is_in(person)
 
     def test_the_service_away(self, person: Person) -> None:
