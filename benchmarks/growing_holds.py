@@ -221,7 +221,7 @@ class Fleet:
 
     def covers(self, growth: Growth, call: Any, arrived: int) -> bool:
         """As `faces.gateway.growth.Grower`, with a database that answers at once."""
-        if not (growth.wants_more(arrived) or growth.is_past(arrived)):
+        if not growth.is_due(arrived):
             return True
         while True:
             target = growth.target(arrived)

@@ -1,8 +1,8 @@
 """Money set aside before a call and settled after it: two-phase, resolved exactly once by whoever comes first.
 
-Each operation is one call of an SQL function in `migrations/sql/holds.sql`, which takes the locks (credit account → keys,
-root ancestor first → hold → account row → price) and holds every rule. Here a call is turned into a statement and its row
-into an answer; `place` and the others run it on Django's connection, the gateway runs the same statement on its own pool.
+Each operation is one call of an SQL function in `migrations/sql` (growth.sql, settle.sql, holds.sql), which takes the locks
+(credit account → keys, root ancestor first → hold → account row → price) and holds every rule. Here a call is turned into a
+statement and its row into an answer; `place` and the others run it on Django's connection, the gateway runs the same statement on its own pool.
 """
 
 from collections.abc import Sequence

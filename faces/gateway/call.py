@@ -184,6 +184,8 @@ class Call:
     async def _is_paid_for(self, answer: StreamAnswer, chunk: dict[str, Any]) -> bool:
         said = answer.usage
         arrived = answer.received.most_tokens if said is None else max(answer.received.most_tokens, said.output)
+        if not self.grower.growth.is_due(arrived):
+            return True
         return answer.ends_with(chunk) or await self.grower.covers(arrived)
 
     async def _extend(self, output_limit: int) -> holds.Extended:

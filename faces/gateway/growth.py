@@ -80,6 +80,10 @@ class Growth:
     def wants_more(self, arrived: int) -> bool:
         return self.held < self.limit and arrived >= self._next_try
 
+    def is_due(self, arrived: int) -> bool:
+        """Whether something has to be done before more is given: nearly always nothing."""
+        return self.wants_more(arrived) or self.is_past(arrived)
+
     def is_past(self, arrived: int) -> bool:
         """Whether this may be more than the hold pays for, its margin included."""
         return self.held < self.limit and arrived > self._wall
@@ -147,6 +151,9 @@ class Grower:
             reason = extended.reason
         except psycopg.Error as error:  # whether it was granted is not known; the settlement knows
             log.error("a hold is not extended: %s", error)
+            reason = AWAY
+        except Exception:  # a fault of ours: unanswered, `covers` would ask again for ever
+            log.exception("a hold is not extended")
             reason = AWAY
         finally:
             self._task = None

@@ -1,5 +1,6 @@
 """Streams whose hold grows: what is held when, who pays for what, and how a stream ends that cannot be paid on."""
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from accounts.models import User
 from apikeys.models import ApiKey
 from billing import holds
 from billing.models import CreditAccount, Hold
-from faces.gateway.growth import Growth
+from faces.gateway.growth import Grower, Growth
 from tests import world
 from tests.fakes.upstream import DONE, Gate, chunk, delta, finish, plain, usage, used
 from tests.gateway.bench import PROMPT_TOKENS, Bench, cost
@@ -92,6 +93,22 @@ class TestGrowth:
                 growth.grant(growth.target(arrived))
             assert not growth.is_past(arrived)
         assert growth.held == 100
+
+
+class TestGrower:
+    async def test_gives_up_where_asking_fails_in_an_unforeseen_way(self) -> None:
+        asked = []
+
+        async def extend(output_limit: int) -> holds.Extended:
+            asked.append(output_limit)
+            raise ValueError("a fault of ours")
+
+        grower = Grower(Growth(choices=1, slice=2048, limit=32_000, held=2048), extend, model="m")
+        async with asyncio.timeout(5):
+            assert not await grower.covers(3000)
+        assert grower.growth.refusal == "database_away"
+        assert len(asked) == 1
+        await grower.aclose()
 
 
 class TestStart:
