@@ -15,9 +15,9 @@ from apikeys.fields import MAX_ENTRIES, AllowlistField, NameField, UsdField
 from apikeys.issuing import Changes, TooManyLevels
 from apikeys.models import ApiKey
 from apikeys.origins import InvalidEntry, parse_entry
-from apikeys.pages import uuid_of
 from apikeys.visibility import KeyNotFound
 from faces.lib.errors import FacesError
+from faces.lib.ids import uuid_of
 from faces.lib.money import usd_text
 
 DOLLARS: Final = re.compile(r"[0-9]+\.?[0-9]*|\.[0-9]+", re.ASCII)

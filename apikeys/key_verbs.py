@@ -1,6 +1,7 @@
 """Freezing, unfreezing and revoking keys, as an operator is asked about them."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from uuid import UUID
 
 from django.urls import reverse
@@ -39,6 +40,13 @@ def _family(keys: Sequence[ApiKey]) -> list[ApiKey]:
     return list(found.values())
 
 
+def _with_under(keys: Sequence[ApiKey], family: Sequence[ApiKey]) -> str:
+    under = len(family) - len([key for key in keys if key.revoked_at is None])
+    if under == 0:
+        return ""
+    return f" and the {'key' if under == 1 else _number(under)} under {'it' if len(keys) == 1 else 'them'}"
+
+
 def _running(family: Sequence[ApiKey]) -> str:
     """What is held on a key is also held on all above it: the topmost of the family count it once."""
     ids = {key.id for key in family}
@@ -54,12 +62,8 @@ def _names(keys: Sequence[ApiKey]) -> list[str]:
 
 def _ask_freeze(keys: Sequence[ApiKey]) -> Question:
     family = _family(keys)
-    under = len(family) - len([key for key in keys if key.revoked_at is None])
-    with_under = f" and the {'key' if under == 1 else _number(under)} under {'it' if len(keys) == 1 else 'them'}" * (
-        under > 0
-    )
     return Question(
-        title=f"Freeze {_object(keys)}{with_under}?",
+        title=f"Freeze {_object(keys)}{_with_under(keys, family)}?",
         facts=(
             f"Every call with {'this key' if len(family) == 1 else f'these {_number(len(family))}'} answers 402 until unfrozen.",
             _running(family),
@@ -84,13 +88,9 @@ def _ask_unfreeze(keys: Sequence[ApiKey]) -> Question:
 def _ask_revoke(keys: Sequence[ApiKey]) -> Question:
     family = _family(keys)
     count = len(family)
-    under = count - len([key for key in keys if key.revoked_at is None])
-    with_under = f" and the {'key' if under == 1 else _number(under)} under {'it' if len(keys) == 1 else 'them'}" * (
-        under > 0
-    )
     is_alone = len(keys) == 1 and not keys[0].is_frozen and count > 0
     return Question(
-        title=f"Revoke {_object(keys)}{with_under}?",
+        title=f"Revoke {_object(keys)}{_with_under(keys, family)}?",
         facts=(
             f"Every call with {'this key' if count == 1 else f'these {_number(count)}'} answers 401 from now on, everywhere.",
             _running(family),
@@ -103,26 +103,28 @@ def _ask_revoke(keys: Sequence[ApiKey]) -> Question:
     )
 
 
-def _freeze(key: ApiKey, operator_id: UUID, reason: str) -> None:
+@contextmanager
+def _unless_revoked() -> Iterator[None]:
     try:
-        issuing.freeze(account_id=key.account_id, key_id=key.id, operator=Operator(operator_id, reason))
+        yield
     except KeyNotFound:
         raise AlreadyRevoked from None
+
+
+def _freeze(key: ApiKey, operator_id: UUID, reason: str) -> None:
+    with _unless_revoked():
+        issuing.freeze(account_id=key.account_id, key_id=key.id, operator=Operator(operator_id, reason))
 
 
 def _unfreeze(key: ApiKey, operator_id: UUID, reason: str) -> None:
-    try:
+    with _unless_revoked():
         issuing.unfreeze(account_id=key.account_id, key_id=key.id, operator=Operator(operator_id, reason))
-    except KeyNotFound:
-        raise AlreadyRevoked from None
 
 
 def _revoke(key: ApiKey, operator_id: UUID, reason: str) -> None:
     operator = Operator(operator_id, reason)
-    try:
+    with _unless_revoked():
         issuing.revoke(account_id=key.account_id, key_id=key.id, now=timezone.now(), operator=operator)
-    except KeyNotFound:
-        raise AlreadyRevoked from None
 
 
 VERBS: tuple[Verb[ApiKey], ...] = (

@@ -6,7 +6,7 @@ from django.urls import path, register_converter
 
 from apikeys import views
 from apikeys.api import KeyViewSet
-from apikeys.pages import uuid_of
+from faces.lib.ids import uuid_of
 
 
 class KeyId:

@@ -3,9 +3,10 @@
 from typing import Final
 from uuid import UUID
 
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
 
+from accounts import audit
+from accounts.audit import Operator
 from billing import ledger
 from billing.ledger import Posted
 from billing.models import CreditAccount, Party, TransferCode
@@ -44,8 +45,8 @@ def correct(
             before = posted.balance_nanousd - amount_nanousd
             said = (
                 f"Credit corrected: balance {usd_text(before)} → {usd_text(posted.balance_nanousd)} USD. "
-                f"Reference: {reference}. Reason: {reason}"
+                f"Reference: {reference}."
             )
             row = CreditAccount.objects.get(account_id=account_id)
-            LogEntry.objects.log_actions(operator_id, [row], CHANGE, said, single_object=True)
+            audit.note(Operator(operator_id, reason), [row], said)
     return posted

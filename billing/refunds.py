@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Literal
 from uuid import UUID
 
-from django.contrib.admin.models import CHANGE, LogEntry
 from django.db import transaction
 
+from accounts import audit
+from accounts.audit import Operator
 from billing import balances, ledger
 from billing.models import Party, TopUp, TopUpStatus, TransferCode
 from faces.lib.errors import FacesError, InvalidInput
@@ -84,8 +85,6 @@ def refund(*, topup_id: UUID, account_id: UUID, amount_nanousd: int, reason: str
         )
         if posted.state == "posted":
             TopUp.objects.filter(account_id=account_id, id=topup_id).update(refunded_nanousd=amount_nanousd)
-            said = (
-                f"Refunded: 0.00 → {usd_text(amount_nanousd)} USD of {usd_text(topup.amount_nanousd)}. Reason: {reason}"
-            )
-            LogEntry.objects.log_actions(operator_id, [topup], CHANGE, said, single_object=True)
+            said = f"Refunded: 0.00 → {usd_text(amount_nanousd)} USD of {usd_text(topup.amount_nanousd)}."
+            audit.note(Operator(operator_id, reason), [topup], said)
     return Refunded(posted.state, posted.transfer_id, amount_nanousd, posted.balance_nanousd)

@@ -16,6 +16,7 @@ from billing import csv_files, days, schema, statements, usage
 from billing.models import Price, TransferCode
 from faces.lib.drf import Endpoint, answer
 from faces.lib.errors import InvalidInput
+from faces.lib.ids import uuid_of
 from faces.lib.wire import Money
 
 ENTRY_FIELDS: Final = (
@@ -102,7 +103,7 @@ def _wants_csv(request: Request) -> bool:
 
 def _key_id(query: Mapping[str, str]) -> UUID | None:
     text = query.get("api_key_id")
-    key_id = None if text is None else pages.uuid_of(text)
+    key_id = None if text is None else uuid_of(text)
     if text is not None and key_id is None:
         raise InvalidInput({"api_key_id": ["Write the id of a key, for example 0192f0a4-7e1b-7c3d-9a51-3f2b8c4d5e6f"]})
     return key_id

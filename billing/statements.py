@@ -7,6 +7,7 @@ from uuid import UUID
 
 from django.db.models import QuerySet
 
+from apikeys import pages
 from billing.days import Days
 from billing.models import Hold, Party, Transfer, TransferReference
 
@@ -60,13 +61,7 @@ def entries(account_id: UUID, found: Iterable[Transfer]) -> list[Entry]:
     return [Entry(row, None if row.hold_id is None else calls[row.hold_id]) for row in rows]
 
 
-def all_entries(account_id: UUID, rows: QuerySet[Transfer], *, chunk: int = 1000) -> Iterator[Entry]:
+def all_entries(account_id: UUID, rows: QuerySet[Transfer], *, chunk: int = pages.EVERY_LIMIT) -> Iterator[Entry]:
     """Every entry of a range, newest first, without holding all of them in memory."""
-    last: UUID | None = None
-    while True:
-        page = rows if last is None else rows.filter(id__lt=last)
-        found = list(page.order_by("-id")[:chunk])
+    for found in pages.every(rows, limit=chunk):
         yield from entries(account_id, found)
-        if len(found) < chunk:
-            return
-        last = found[-1].id

@@ -23,6 +23,7 @@ from billing import calls, charts, csv_files, days, statements, topups, usage
 from billing.models import TEST_PAYMENT, Price, TopUp, TransferCode
 from billing.reports_api import ENTRY_FIELDS, USAGE_FIELDS, entry_row, usage_row
 from faces.lib.errors import FacesError, InvalidInput
+from faces.lib.ids import uuid_of
 from faces.lib.money import InvalidMoney, parse_usd, usd_text
 
 PICKS: Final = (10, 25, 50, 100)
@@ -76,7 +77,7 @@ def _test_payment(request: HttpRequest, amount: str) -> None:
     if not settings.FACES_TEST_PAYMENTS:
         raise topups.CardsNotConfigured
     payment_ref = request.POST.get("payment_ref", "")
-    if not payment_ref.startswith(TEST_PAYMENT) or pages.uuid_of(payment_ref.removeprefix(TEST_PAYMENT)) is None:
+    if not payment_ref.startswith(TEST_PAYMENT) or uuid_of(payment_ref.removeprefix(TEST_PAYMENT)) is None:
         raise InvalidInput({"payment_ref": ["Open the page again and pay from there; nothing was charged"]})
     order = topups.Order(amount_nanousd=topups.check_amount(nanousd), payment_ref=payment_ref, address=None)
     topups.record(account_id=account.pk, key_id=None, recorded_by=account.pk, order=order, now=timezone.now())
@@ -189,11 +190,11 @@ def _keys(account_id: UUID, chosen: UUID | None) -> dict[UUID, str]:
 
 
 def _names_of(account_id: UUID, rows: list[usage.Row]) -> dict[UUID, str]:
-    return calls.key_names(account_id, {key_id for row in rows if (key_id := pages.uuid_of(row.group_key)) is not None})
+    return calls.key_names(account_id, {key_id for row in rows if (key_id := uuid_of(row.group_key)) is not None})
 
 
 def _key_label(keys: dict[UUID, str], value: str) -> str:
-    key_id = pages.uuid_of(value)
+    key_id = uuid_of(value)
     return SIGNED_IN if key_id is None else keys.get(key_id, value)
 
 
@@ -214,7 +215,7 @@ def _models(account_id: UUID) -> list[str]:
 def _key_id(query: dict[str, str]) -> UUID | None:
     """The key that was chosen. Raises InvalidInput for what is no key's id."""
     text = query.get("key")
-    key_id = None if text is None else pages.uuid_of(text)
+    key_id = None if text is None else uuid_of(text)
     if text is not None and key_id is None:
         raise InvalidInput({"key": ["Choose a key of the list"]})
     return key_id

@@ -1,20 +1,19 @@
 """A list as it is filtered, as CSV: all of it, in pages by key, so that memory stays flat and no snapshot is held open while a
 slow download runs."""
 
-from collections.abc import Callable, Iterator
-from typing import Any, ClassVar, Final
+from collections.abc import Callable
+from typing import Any, ClassVar
 
 from django.contrib.admin.options import IncorrectLookupParameters
 from django.core.exceptions import PermissionDenied
-from django.db.models import Model, QuerySet
 from django.http import HttpRequest, HttpResponseBase, HttpResponseRedirect
 from django.urls import URLPattern, path, reverse
 
+from apikeys import pages
 from billing import csv_files
 from billing.admin.finding import MoneyAdmin
 from faces.lib.wire import Money
 
-PAGE: Final = 1000
 Columns = dict[str, Callable[[Any], Any]]
 
 
@@ -35,21 +34,12 @@ class ExportedAdmin(MoneyAdmin):
             rows = self.get_changelist_instance(request).queryset
         except IncorrectLookupParameters:
             return HttpResponseRedirect(reverse(f"admin:{self._name}_changelist"))
-        lines = ([column(row) for column in self.exported.values()] for row in by_key(rows))
+        lines = ([column(row) for column in self.exported.values()] for found in pages.every(rows) for row in found)
         return csv_files.stream(request, f"{self.opts.model_name}s.csv", list(self.exported), lines)
 
     @property
     def _name(self) -> str:
         return f"{self.opts.app_label}_{self.opts.model_name}"
-
-
-def by_key(rows: QuerySet[Any], *, page: int = PAGE) -> Iterator[Model]:
-    """Every row, the newest key first, a page at a time."""
-    ordered = rows.order_by("-pk")
-    found = list(ordered[:page])
-    while found:
-        yield from found
-        found = list(ordered.filter(pk__lt=found[-1].pk)[:page]) if len(found) == page else []
 
 
 def exact(field: str) -> Callable[[Any], Money | None]:

@@ -21,8 +21,8 @@ from uuid_utils.compat import uuid7
 
 from accounts import addresses
 from accounts.models import User, Wallet
+from apikeys import pages
 from billing import corrections, holds, ledger, reconcile, topups, upstream_probe
-from billing.admin import exports
 from billing.models import Hold, LedgerCheck, Party, Price, TopUp, TopUpStatus, Transfer, TransferCode, Upstream
 from faces.lib import admin as bounds
 from tests import world
@@ -343,9 +343,9 @@ class TestExport:
         user = world.account(credit=100)
         for _ in range(7):
             holds.place(world.request(user, rates=world.flat(1)))
-        paged = exports.by_key
+        paged = pages.every
         for page in (1, 3, 7, 8):
-            monkeypatch.setattr(exports, "by_key", lambda rows, page=page: paged(rows, page=page))
+            monkeypatch.setattr(pages, "every", lambda rows, page=page: paged(rows, limit=page))
             ids = [row["id"] for row in downloaded(operator, "hold")]
             assert ids == [str(row.id) for row in Hold.objects.order_by("-id")]
             assert len(ids) == 7
