@@ -109,6 +109,7 @@ def _open(planned: Person, *, seen: datetime) -> UUID:
 def _write(
     planned: Person, *, account_id: UUID, salt: int, until: datetime, now: datetime, is_closed: bool = False
 ) -> None:
+    """All of one account, the rows of money last. `is_closed`: its balance ends at zero."""
     given: dict[str, Any] = {
         "account": account_id,
         "salt": salt,
@@ -117,7 +118,6 @@ def _write(
         "now": now,
         "opened": planned.opened_at,
     }
-    """All of one account, the rows of money last. `is_closed`: its balance ends at zero."""
     with connection.cursor() as cursor:
         cursor.execute("SET LOCAL work_mem = '128MB'")
         cursor.execute(sql.FUNCTIONS)

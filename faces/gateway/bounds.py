@@ -136,10 +136,10 @@ def _layout(value: Any) -> tuple[int, int]:
 
 def received_texts(part: dict[str, Any]) -> list[str]:
     """All that a delta or message shows of the output: content, refusal, reasoning, tool and function calls."""
-    texts = [text for member in ANSWER_MEMBERS for text in _texts(part.get(member))]
+    texts = [text for member in ANSWER_MEMBERS if member in part for text in _texts(part[member])]
     thoughts: list[list[str]] = []
-    for member in THOUGHT_MEMBERS:
-        thought = list(_texts(part.get(member)))
+    for member in filter(part.__contains__, THOUGHT_MEMBERS):
+        thought = list(_texts(part[member]))
         if thought not in thoughts:  # some upstreams say one thought under several names
             thoughts.append(thought)
     texts += [text for thought in thoughts for text in thought]
