@@ -37,6 +37,12 @@ HOUR = timedelta(hours=1)
 DAY = timedelta(days=1)
 
 
+@pytest.fixture(autouse=True)
+def _no_check_of_others(db: None) -> None:
+    """Tests that commit may leave one, dated later than `NOW`."""
+    LedgerCheck.objects.all().delete()
+
+
 def call(
     user: User,
     at: datetime,
